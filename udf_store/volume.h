@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A UDF volume below its file system: descriptors, logical blocks, sparing,
+ * verify after write, the integrity descriptor. Everything above (space,
+ * nodes, directories) sees one partition of good logical blocks.
+ *
+ * All functions return 0 or a negative errno unless they say otherwise, and
+ * may be called from several threads at once.
+ */
+#ifndef UDF_STORE_VOLUME_H
+#define UDF_STORE_VOLUME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+struct udf_volume;
+
+/* One line for a person, without a newline. */
+enum udf_log_level {
+	UDF_LOG_ERROR,
+	UDF_LOG_WARNING,
+	UDF_LOG_NOTICE, /* a defect relocated, a table repaired */
+	UDF_LOG_DEBUG,
+};
+typedef void (*udf_log_fn)(void *private_data, enum udf_log_level level,
+			   const char *line);
+
+struct udf_volume_options {
+	bool read_only;		   /* never write, not even the LVID */
+	bool no_defect_management; /* never verify or relocate */
+	uint32_t block_size;	   /* bytes; 0: find out */
+	size_t verify_limit;	   /* bytes kept until verified; 0: default */
+	udf_log_fn log;		   /* NULL: stderr */
+	void *log_private;
+};
+
+/* A block of a partition (ECMA-167 4/7.1, lb_addr). */
+struct udf_lb_addr {
+	uint32_t block;
+	uint16_t partition;
+};
+
+#define UDF_VOLUME_ID_LEN 16
+#define UDF_TEXT_LEN 128
+
+/* What does not change while the volume is open. */
+struct udf_volume_info {
+	uint32_t block_size;	   /* bytes of a logical block */
+	uint32_t partition_blocks; /* logical blocks of the partition */
+	uint16_t partition_ref;	   /* its partition reference number */
+	uint32_t packet_blocks;	   /* blocks of a sparing packet; 0: none */
+	uint16_t revision;	   /* of the file system, BCD: 0x0201 */
+	bool read_only;		   /* asked for, or all we can do */
+	char read_only_reason[UDF_TEXT_LEN]; /* "" when asked for */
+	bool defect_managed;	   /* writes are verified, packets relocated */
+	struct udf_lb_addr file_set; /* File Set Descriptor */
+	/* Unallocated Space Bitmap of the partition header (ECMA-167
+	 * 4/14.3): first block and bytes; 0 bytes: the volume has none. */
+	uint32_t space_bitmap_block;
+	uint32_t space_bitmap_bytes;
+	uint8_t volume_id[UDF_VOLUME_ID_LEN]; /* identity, see volume.c */
+	struct timespec format_time;	      /* PVD: Recording Date and Time */
+	char label[UDF_TEXT_LEN];	      /* LVD */
+	char formatter[UDF_TEXT_LEN];	      /* LVD: Implementation Id */
+};
+
+/* Logical Volume Integrity Descriptor (ECMA-167 3/10.10, UDF 2.2.6). */
+struct udf_integrity {
+	bool closed;
+	uint64_t next_unique_id;
+	uint32_t free_blocks; /* UINT32_MAX: unknown */
+	uint32_t files;	      /* UDF 2.2.6.4, implementation use */
+	uint32_t directories;
+	uint16_t min_read_revision;
+	uint16_t min_write_revision;
+	uint16_t max_write_revision;
+	struct timespec recorded;
+	char modifier[UDF_TEXT_LEN]; /* Implementation Id, as read */
+};
+
+struct udf_sparing_status {
+	uint32_t packet_blocks;	   /* 0: the volume has no sparing */
+	uint32_t total_packets;	   /* spares, whatever their state */
+	uint32_t free_packets;
+	uint32_t relocated_packets;
+	uint32_t defective_packets; /* entries that must never be used */
+	uint32_t copies;	    /* of the table */
+	uint32_t sequence;	    /* of the newest copy */
+};
+
+/*
+ * Open the volume in an image file or block device.
+ *
+ * For writing, the device is locked: -EBUSY when another process holds it.
+ * -EMEDIUMTYPE: no UDF volume; -EUCLEAN: a descriptor is damaged (no good
+ * copy); -EROFS: the file cannot be opened for writing and read_only was not
+ * asked for. One log line says what is wrong and what to do.
+ * A volume that we cannot write is opened read-only, with its reason.
+ */
+int udf_volume_open(const char *path, const struct udf_volume_options *options,
+		    struct udf_volume **volume);
+
+/*
+ * Sync and release. The integrity descriptor is left as last written: the
+ * file system above says whether the volume is closed. NULL is fine.
+ */
+int udf_volume_close(struct udf_volume *volume);
+
+const struct udf_volume_info *udf_volume_info(const struct udf_volume *volume);
+
+/* Write one line to the volume's log. */
+void udf_volume_log(struct udf_volume *volume, enum udf_log_level level,
+		    const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Read count logical blocks of the partition from lbn on, through the sparing
+ * table. Sees all earlier writes. -EIO: unreadable after retries; -EINVAL:
+ * not within the partition.
+ */
+int udf_volume_read(struct udf_volume *volume, uint32_t lbn, uint32_t count,
+		    void *buf);
+
+/* Write without verify or relocation: an error of the medium is returned. */
+#define UDF_WRITE_UNMANAGED 0x1u
+
+/*
+ * Write count logical blocks. What is written is on the medium, verified,
+ * after udf_volume_sync(); an earlier -EIO or -ENOSPC (no spare is left) is
+ * returned as soon as known. With UDF_WRITE_UNMANAGED the data goes straight
+ * to the medium before the call returns.
+ */
+int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
+		     const void *buf, unsigned int flags);
+
+/*
+ * Everything written before the call is on the medium and, where managed,
+ * verified; bad packets are relocated. -EIO: something could not be saved
+ * (logged with its block); that error is returned to every later sync until
+ * the block was rewritten successfully.
+ */
+int udf_volume_sync(struct udf_volume *volume);
+
+/* The integrity descriptor as last read or written. */
+void udf_volume_get_integrity(struct udf_volume *volume,
+			      struct udf_integrity *integrity);
+
+/*
+ * Write the integrity descriptor (closed, next_unique_id, free_blocks, files,
+ * directories; recorded is set to now, modifier to ours), then sync.
+ */
+int udf_volume_put_integrity(struct udf_volume *volume,
+			     const struct udf_integrity *integrity);
+
+void udf_volume_sparing_status(struct udf_volume *volume,
+			       struct udf_sparing_status *status);
+
+#endif /* UDF_STORE_VOLUME_H */

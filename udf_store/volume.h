@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "ecma167.h"
+
 struct udf_volume;
 
 /* One line for a person, without a newline. */
@@ -36,14 +38,7 @@ struct udf_volume_options {
 	void *log_private;
 };
 
-/* A block of a partition (ECMA-167 4/7.1, lb_addr). */
-struct udf_lb_addr {
-	uint32_t block;
-	uint16_t partition;
-};
-
 #define UDF_VOLUME_ID_LEN 16
-#define UDF_TEXT_LEN 128
 
 /* What does not change while the volume is open. */
 struct udf_volume_info {

@@ -1,0 +1,1039 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * udf.purge.mapped: what fails or waits within a bracket because a process on
+ * the server really has the file mapped, as the scanner has for which the mode
+ * was made. Needs --option=torture:mapper=COMMAND; see mapping.c.
+ */
+#include "includes.h"
+#include "libcli/smb2/smb2.h"
+#include "libcli/smb2/smb2_calls.h"
+#include "librpc/gen_ndr/ndr_ioctl.h"
+#include "torture/torture.h"
+#include "torture/smb2/proto.h"
+
+#include "fsctl_udf.h"
+#include "suites.h"
+#include "util.h"
+
+#define FNAME UDF_TEST_PATH("mapped.dat")
+#define FNAME_SOURCE UDF_TEST_PATH("mapped_source.dat")
+
+#define ENABLED UDF_PURGE_FAILURE_MODE_ENABLED
+#define DISABLED UDF_PURGE_FAILURE_MODE_DISABLED
+
+/* What a held write may take to be answered with STATUS_PENDING, how long it
+ * is watched to stay held, and what it may take when it is let go. */
+#define PENDING_MSEC 5000
+#define HELD_MSEC 300
+#define RELEASE_MSEC 5000
+
+#define WRITE_OFFSET 8192
+#define WRITE_LENGTH 4096
+
+/*
+ * A file that is mapped on the server, with a bracket of the scanner's open
+ * and an open of somebody who wants to write.
+ */
+struct mapped_file {
+	struct smb2_tree *scanner;
+	struct smb2_tree *writer;
+	struct smb2_handle scan;
+	struct smb2_handle write;
+	struct udf_mapping *mapping;
+	uint8_t data[WRITE_LENGTH];
+};
+
+/* *reason says why there can be no such thing here. */
+static bool mapped_setup(struct torture_context *tctx,
+			 struct mapped_file *file, struct smb2_tree *scanner,
+			 struct smb2_tree *writer, const char **reason)
+{
+	NTSTATUS status;
+
+	*reason = NULL;
+	*file = (struct mapped_file){.scanner = scanner, .writer = writer};
+	memset(file->data, 0x5A, sizeof(file->data));
+
+	if (!udf_test_dir(tctx, scanner)) {
+		return false;
+	}
+	status = udf_test_file(scanner, FNAME);
+	torture_assert_ntstatus_ok(tctx, status, "making " FNAME);
+	status = udf_open(scanner,
+			  FNAME,
+			  SEC_FILE_READ_DATA,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &file->scan);
+	torture_assert_ntstatus_ok(tctx, status, "opening to scan");
+	status = udf_open(writer,
+			  FNAME,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &file->write);
+	torture_assert_ntstatus_ok(tctx, status, "opening to write");
+
+	status = udf_set_purge(scanner, file->scan, ENABLED);
+	if (udf_not_served(status)) {
+		*reason = "the server does not serve "
+			  "FSCTL_SET_PURGE_FAILURE_MODE to clients\n";
+		return true;
+	}
+	torture_assert_ntstatus_ok(tctx, status, "ENABLED");
+
+	if (!udf_map(tctx, FNAME, &file->mapping)) {
+		return false;
+	}
+	if (file->mapping == NULL) {
+		*reason = UDF_NO_MAPPER;
+	}
+	return true;
+}
+
+static void mapped_teardown(struct mapped_file *file)
+{
+	udf_unmap(file->mapping);
+	file->mapping = NULL;
+	if (file->scanner == NULL) {
+		return;
+	}
+	udf_close(file->scanner, &file->scan);
+	if (file->writer != NULL) {
+		udf_close(file->writer, &file->write);
+	}
+	udf_remove(file->scanner, FNAME);
+}
+
+/*
+ * Is the file as udf_test_file() made it, but for file->data at WRITE_OFFSET
+ * if written is set?
+ */
+static bool check_content(struct torture_context *tctx,
+			  struct mapped_file *file, bool written)
+{
+	uint8_t *got = NULL;
+	NTSTATUS status;
+	size_t i;
+
+	got = talloc_array(tctx, uint8_t, UDF_TEST_FILE_SIZE);
+	torture_assert(tctx, got != NULL, "memory");
+	status = udf_read(
+		file->scanner, file->scan, 0, got, UDF_TEST_FILE_SIZE);
+	torture_assert_ntstatus_ok(tctx, status, "reading " FNAME);
+	for (i = 0; i < UDF_TEST_FILE_SIZE; i++) {
+		uint8_t expected = udf_test_byte(i);
+
+		if (written && i >= WRITE_OFFSET &&
+		    i < WRITE_OFFSET + WRITE_LENGTH) {
+			expected = file->data[i - WRITE_OFFSET];
+		}
+		torture_assert_int_equal(tctx,
+					 got[i],
+					 expected,
+					 talloc_asprintf(
+						 tctx, "byte %zu", i));
+	}
+	TALLOC_FREE(got);
+	return true;
+}
+
+#define CHECK_CONTENT(tctx, file, written)                                     \
+	do {                                                                   \
+		if (!check_content((tctx), (file), (written))) {               \
+			ret = false;                                           \
+			goto done;                                             \
+		}                                                              \
+	} while (0)
+
+/* A cached WRITE of file->data, which must become pending and stay so. */
+static bool send_held(struct torture_context *tctx, struct mapped_file *file,
+		      struct smb2_tree *tree, struct smb2_handle handle,
+		      struct smb2_request **req)
+{
+	bool pending, replied;
+
+	*req = udf_write_send(
+		tree, handle, WRITE_OFFSET, file->data, WRITE_LENGTH, 0);
+	torture_assert(tctx, *req != NULL, "sending a WRITE");
+	pending = udf_wait_pending(tctx, *req, PENDING_MSEC);
+	torture_assert(tctx,
+		       pending,
+		       talloc_asprintf(tctx,
+				       "a cached write is held: %s",
+				       nt_errstr((*req)->status)));
+	replied = udf_wait_reply(tctx, *req, HELD_MSEC);
+	torture_assert(tctx,
+		       !replied,
+		       talloc_asprintf(tctx,
+				       "a held write stays held: %s",
+				       nt_errstr((*req)->status)));
+	return true;
+}
+
+/* The held WRITE must be answered with this status before long. */
+static bool recv_held(struct torture_context *tctx, struct smb2_request *req,
+		      NTSTATUS expected, const char *what)
+{
+	struct timeval start = timeval_current();
+	NTSTATUS status;
+	bool replied;
+
+	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
+	torture_assert(tctx, replied, what);
+	torture_comment(tctx,
+			"%s: answered after %.1f ms\n",
+			what,
+			timeval_elapsed(&start) * 1000);
+	status = udf_write_recv(req);
+	torture_assert_ntstatus_equal(tctx, status, expected, what);
+	return true;
+}
+
+/* SMB 3.0.2's flag: PURGE_FAILED, and nothing is written. */
+static bool test_unbuffered_flag(struct torture_context *tctx,
+				 struct smb2_tree *tree,
+				 struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	if (!udf_has_write_unbuffered(tree2)) {
+		torture_skip(tctx, "WRITE_UNBUFFERED came with SMB 3.0.2\n");
+	}
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   SMB2_WRITEFLAG_WRITE_UNBUFFERED);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "unbuffered write");
+	CHECK_CONTENT(tctx, &file, false);
+
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   SMB2_WRITEFLAG_WRITE_UNBUFFERED);
+	UDF_OK(tctx, status, "unbuffered write after the bracket");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* FILE_NO_INTERMEDIATE_BUFFERING makes every write of the open unbuffered. */
+static bool test_unbuffered_open(struct torture_context *tctx,
+				 struct smb2_tree *tree,
+				 struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	udf_close(tree2, &file.write);
+	status = udf_open(tree2,
+			  FNAME,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  NTCREATEX_OPTIONS_NO_INTERMEDIATE_BUFFERING,
+			  &file.write);
+	UDF_OK(tctx, status, "opening without intermediate buffering");
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   0);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "unbuffered write");
+	CHECK_CONTENT(tctx, &file, false);
+
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   0);
+	UDF_OK(tctx, status, "unbuffered write after the bracket");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* Once the mapping is gone the purge succeeds, within the bracket. */
+static bool test_unmapped(struct torture_context *tctx,
+			  struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	if (!udf_has_write_unbuffered(tree2)) {
+		torture_skip(tctx, "WRITE_UNBUFFERED came with SMB 3.0.2\n");
+	}
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	udf_unmap(file.mapping);
+	file.mapping = NULL;
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   SMB2_WRITEFLAG_WRITE_UNBUFFERED);
+	UDF_OK(tctx, status, "unbuffered write without the mapping");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* With the count at zero a mapping is no obstacle to anything. */
+static bool test_count_zero(struct torture_context *tctx,
+			    struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle again = {{0}};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   0);
+	UDF_OK(tctx, status, "cached write");
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   SMB2_WRITEFLAG_WRITE_UNBUFFERED);
+	UDF_OK(tctx, status, "unbuffered write");
+	CHECK_CONTENT(tctx, &file, true);
+	status = udf_set_end_of_file(tree2, file.write, WRITE_OFFSET);
+	UDF_OK(tctx, status, "shrinking");
+	status = udf_open(tree2,
+			  FNAME,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OVERWRITE,
+			  0,
+			  &again);
+	UDF_OK(tctx, status, "overwriting");
+done:
+	udf_close(tree2, &again);
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* CREATE that would empty the file: USER_MAPPED_FILE, and it does not. */
+static bool test_destroy(struct torture_context *tctx, struct smb2_tree *tree,
+			 struct smb2_tree *tree2, uint32_t disposition)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle again = {{0}};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_open(tree2,
+			  FNAME,
+			  SEC_RIGHTS_FILE_ALL,
+			  disposition,
+			  0,
+			  &again);
+	UDF_STATUS(tctx,
+		   status,
+		   NT_STATUS_USER_MAPPED_FILE,
+		   "a destructive create");
+	CHECK_CONTENT(tctx, &file, false);
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = udf_open(tree2,
+			  FNAME,
+			  SEC_RIGHTS_FILE_ALL,
+			  disposition,
+			  0,
+			  &again);
+	UDF_OK(tctx, status, "a destructive create after the bracket");
+done:
+	udf_close(tree2, &again);
+	mapped_teardown(&file);
+	return ret;
+}
+
+static bool test_overwrite(struct torture_context *tctx,
+			   struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	return test_destroy(tctx, tree, tree2, NTCREATEX_DISP_OVERWRITE);
+}
+
+static bool test_overwrite_if(struct torture_context *tctx,
+			      struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	return test_destroy(tctx, tree, tree2, NTCREATEX_DISP_OVERWRITE_IF);
+}
+
+static bool test_supersede(struct torture_context *tctx,
+			   struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	return test_destroy(tctx, tree, tree2, NTCREATEX_DISP_SUPERSEDE);
+}
+
+/* An open that destroys nothing is not refused. */
+static bool test_open(struct torture_context *tctx, struct smb2_tree *tree,
+		      struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle again = {{0}};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_open(tree2,
+			  FNAME,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN_IF,
+			  0,
+			  &again);
+	UDF_OK(tctx, status, "open_if of a file that is there");
+	CHECK_CONTENT(tctx, &file, false);
+done:
+	udf_close(tree2, &again);
+	mapped_teardown(&file);
+	return ret;
+}
+
+static bool test_shrink(struct torture_context *tctx, struct smb2_tree *tree,
+			struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_set_end_of_file(tree2, file.write, WRITE_OFFSET);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "end of file");
+	status = udf_set_allocation(tree2, file.write, WRITE_OFFSET);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "allocation");
+	CHECK_CONTENT(tctx, &file, false);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* A cached write is held, and done when the count reaches zero. */
+static bool test_held(struct torture_context *tctx, struct smb2_tree *tree,
+		      struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree2, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	CHECK_CONTENT(tctx, &file, false);
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	ret = recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
+	if (!ret) {
+		goto done;
+	}
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* It waits for the file's last bracket, not for the first that ends. */
+static bool test_held_nested(struct torture_context *tctx,
+			     struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool replied;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_set_purge(tree, file.scan, ENABLED);
+	UDF_OK(tctx, status, "ENABLED, again");
+	ret = send_held(tctx, &file, tree2, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	replied = udf_wait_reply(tctx, req, HELD_MSEC);
+	torture_assert_goto(
+		tctx, !replied, ret, done, "one bracket is still open");
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED, the last");
+	ret = recv_held(tctx, req, NT_STATUS_OK, "after the last DISABLED");
+	if (!ret) {
+		goto done;
+	}
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* The bracket's own connection can write, and still end the bracket. */
+static bool test_held_own(struct torture_context *tctx, struct smb2_tree *tree)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED on the same connection");
+	ret = recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
+	if (!ret) {
+		goto done;
+	}
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* SMB2 CANCEL: CANCELLED, and the data is never written. */
+static bool test_held_cancel(struct torture_context *tctx,
+			     struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree2, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	smb2_cancel(req);
+	ret = recv_held(tctx, req, NT_STATUS_CANCELLED, "after CANCEL");
+	if (!ret) {
+		goto done;
+	}
+	CHECK_CONTENT(tctx, &file, false);
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	udf_serve(tctx, HELD_MSEC);
+	CHECK_CONTENT(tctx, &file, false);
+
+	status = udf_write(tree2,
+			   file.write,
+			   WRITE_OFFSET,
+			   file.data,
+			   WRITE_LENGTH,
+			   0);
+	UDF_OK(tctx, status, "the handle is as good as before");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* The bracket ends with its handle. */
+static bool test_held_close(struct torture_context *tctx,
+			    struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree2, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	udf_close(tree, &file.scan);
+	ret = recv_held(tctx, req, NT_STATUS_OK, "after the scanner's CLOSE");
+	if (!ret) {
+		goto done;
+	}
+	status = udf_open(tree,
+			  FNAME,
+			  SEC_FILE_READ_DATA,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &file.scan);
+	UDF_OK(tctx, status, "opening to look");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* The bracket ends with its connection. */
+static bool test_held_disconnect(struct torture_context *tctx,
+				 struct smb2_tree *tree,
+				 struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	/* tree2 scans here, so that tree is left to clean up. */
+	ret = mapped_setup(tctx, &file, tree2, tree, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	TALLOC_FREE(tree2);
+	file.scanner = tree;
+	ZERO_STRUCT(file.scan);
+	ret = recv_held(
+		tctx, req, NT_STATUS_OK, "after the scanner's disconnect");
+	if (!ret) {
+		goto done;
+	}
+	status = udf_open(tree,
+			  FNAME,
+			  SEC_FILE_READ_DATA,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &file.scan);
+	UDF_OK(tctx, status, "opening to look");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* Writes of one open that overlap are done in the order they came. */
+static bool test_held_order(struct torture_context *tctx,
+			    struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	enum { WRITES = 4 };
+	struct mapped_file file = {0};
+	struct smb2_request *req[WRITES] = {NULL};
+	uint8_t data[WRITES][WRITE_LENGTH] = {{0}};
+	const char *reason = NULL;
+	bool pending;
+	bool ret = true;
+	NTSTATUS status;
+	size_t i;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	for (i = 0; i < WRITES; i++) {
+		memset(data[i], 0x61 + i, sizeof(data[i]));
+		req[i] = udf_write_send(tree2,
+					file.write,
+					WRITE_OFFSET,
+					data[i],
+					WRITE_LENGTH,
+					0);
+		torture_assert_goto(tctx,
+				    req[i] != NULL,
+				    ret,
+				    done,
+				    "sending a WRITE");
+		pending = udf_wait_pending(tctx, req[i], PENDING_MSEC);
+		torture_assert_goto(
+			tctx, pending, ret, done, "each write is held");
+	}
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	for (i = 0; i < WRITES; i++) {
+		ret = recv_held(tctx, req[i], NT_STATUS_OK, "a held write");
+		if (!ret) {
+			goto done;
+		}
+	}
+	memcpy(file.data, data[WRITES - 1], sizeof(file.data));
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* A writer that closes its handle: its write ends, done or not. */
+static bool test_held_writer_close(struct torture_context *tctx,
+				   struct smb2_tree *tree,
+				   struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_close close_io = {.in.flags = 0};
+	struct smb2_request *req = NULL;
+	struct smb2_request *close_req = NULL;
+	const char *reason = NULL;
+	bool replied;
+	bool ret = true;
+	NTSTATUS status, write_status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree2, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	close_io.in.file.handle = file.write;
+	close_req = smb2_close_send(tree2, &close_io);
+	torture_assert_goto(
+		tctx, close_req != NULL, ret, done, "sending a CLOSE");
+	ZERO_STRUCT(file.write);
+	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
+	torture_assert_goto(
+		tctx, replied, ret, done, "the write ends with its handle");
+	write_status = udf_write_recv(req);
+	torture_comment(tctx, "the write: %s\n", nt_errstr(write_status));
+	replied = udf_wait_reply(tctx, close_req, RELEASE_MSEC);
+	torture_assert_goto(tctx, replied, ret, done, "the CLOSE is answered");
+	status = smb2_close_recv(close_req, &close_io);
+	UDF_OK(tctx, status, "CLOSE");
+
+	torture_assert_goto(tctx,
+			    !NT_STATUS_IS_OK(write_status),
+			    ret,
+			    done,
+			    "the write was not done within the bracket");
+	CHECK_CONTENT(tctx, &file, false);
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	udf_serve(tctx, HELD_MSEC);
+	CHECK_CONTENT(tctx, &file, false);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* A writer that goes away: nothing is written for it, and nothing hangs. */
+static bool test_held_writer_disconnect(struct torture_context *tctx,
+					struct smb2_tree *tree,
+					struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	ret = send_held(tctx, &file, tree2, file.write, &req);
+	if (!ret) {
+		goto done;
+	}
+	TALLOC_FREE(tree2);
+	file.writer = NULL;
+	udf_serve(tctx, HELD_MSEC);
+	CHECK_CONTENT(tctx, &file, false);
+
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	udf_serve(tctx, HELD_MSEC);
+	CHECK_CONTENT(tctx, &file, false);
+done:
+	mapped_teardown(&file);
+	return ret;
+}
+
+static NTSTATUS zero_data(struct smb2_tree *tree, struct smb2_handle handle)
+{
+	uint8_t input[16] = {0};
+
+	/* FILE_ZERO_DATA_INFORMATION: from FileOffset to BeyondFinalZero. */
+	SBVAL(input, 0, WRITE_OFFSET);
+	SBVAL(input, 8, WRITE_OFFSET + WRITE_LENGTH);
+	return udf_fsctl(tree,
+			 tree,
+			 handle,
+			 FSCTL_SET_ZERO_DATA,
+			 data_blob_const(input, sizeof(input)),
+			 0,
+			 NULL);
+}
+
+/* FSCTL_SET_ZERO_DATA writes, too. */
+static bool test_zero_data(struct torture_context *tctx,
+			   struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle probe = {{0}};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	/* Not every store can: see on a file without a bracket. */
+	status = udf_test_file(tree2, FNAME_SOURCE);
+	UDF_OK(tctx, status, "making " FNAME_SOURCE);
+	status = udf_open(tree2,
+			  FNAME_SOURCE,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &probe);
+	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
+	status = zero_data(tree2, probe);
+	if (!NT_STATUS_IS_OK(status)) {
+		torture_comment(tctx, "zeroing: %s\n", nt_errstr(status));
+		torture_skip_goto(
+			tctx, done, "FSCTL_SET_ZERO_DATA does not work here\n");
+	}
+
+	status = zero_data(tree2, file.write);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "zeroing");
+	CHECK_CONTENT(tctx, &file, false);
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = zero_data(tree2, file.write);
+	UDF_OK(tctx, status, "zeroing after the bracket");
+	memset(file.data, 0, sizeof(file.data));
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	udf_close(tree2, &probe);
+	smb2_util_unlink(tree2, FNAME_SOURCE);
+	mapped_teardown(&file);
+	return ret;
+}
+
+/* One chunk from the start of source to WRITE_OFFSET of target. */
+static NTSTATUS copy_chunk(struct smb2_tree *tree, struct smb2_handle source,
+			   struct smb2_handle target)
+{
+	uint8_t input[56] = {0};
+	DATA_BLOB key = data_blob_null;
+	NTSTATUS status;
+
+	/* MS-SMB2 2.2.32.3: a key of 24 bytes, then a context. */
+	status = udf_fsctl(tree,
+			   tree,
+			   source,
+			   FSCTL_SRV_REQUEST_RESUME_KEY,
+			   data_blob_null,
+			   32,
+			   &key);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	if (key.length < 24) {
+		return NT_STATUS_INVALID_NETWORK_RESPONSE;
+	}
+	/* MS-SMB2 2.2.31.1: the key, the count, then the chunks. */
+	memcpy(input, key.data, 24);
+	SIVAL(input, 24, 1);
+	SBVAL(input, 40, WRITE_OFFSET);
+	SIVAL(input, 48, WRITE_LENGTH);
+	data_blob_free(&key);
+	return udf_fsctl(tree,
+			 tree,
+			 target,
+			 FSCTL_SRV_COPYCHUNK,
+			 data_blob_const(input, sizeof(input)),
+			 12,
+			 NULL);
+}
+
+/* So does FSCTL_SRV_COPYCHUNK, in the file that it copies to. */
+static bool test_copy_chunk(struct torture_context *tctx,
+			    struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle source = {{0}};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+	size_t i;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_test_file(tree2, FNAME_SOURCE);
+	UDF_OK(tctx, status, "making " FNAME_SOURCE);
+	status = udf_open(tree2,
+			  FNAME_SOURCE,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &source);
+	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
+	status = copy_chunk(tree2, source, source);
+	if (!NT_STATUS_IS_OK(status)) {
+		torture_comment(tctx, "copying: %s\n", nt_errstr(status));
+		torture_skip_goto(
+			tctx, done, "FSCTL_SRV_COPYCHUNK does not work here\n");
+	}
+
+	status = copy_chunk(tree2, source, file.write);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "copying");
+	CHECK_CONTENT(tctx, &file, false);
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = copy_chunk(tree2, source, file.write);
+	UDF_OK(tctx, status, "copying after the bracket");
+	for (i = 0; i < sizeof(file.data); i++) {
+		file.data[i] = udf_test_byte(i);
+	}
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	udf_close(tree2, &source);
+	smb2_util_unlink(tree2, FNAME_SOURCE);
+	mapped_teardown(&file);
+	return ret;
+}
+
+struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx)
+{
+	struct torture_suite *suite = NULL;
+
+	suite = torture_suite_create(ctx, "mapped");
+	if (suite == NULL) {
+		return NULL;
+	}
+	suite->description =
+		talloc_strdup(suite, "Purge failures with a real mapping");
+
+	torture_suite_add_2smb2_test(
+		suite, "unbuffered_flag", test_unbuffered_flag);
+	torture_suite_add_2smb2_test(
+		suite, "unbuffered_open", test_unbuffered_open);
+	torture_suite_add_2smb2_test(suite, "unmapped", test_unmapped);
+	torture_suite_add_2smb2_test(suite, "count_zero", test_count_zero);
+	torture_suite_add_2smb2_test(suite, "overwrite", test_overwrite);
+	torture_suite_add_2smb2_test(suite, "overwrite_if", test_overwrite_if);
+	torture_suite_add_2smb2_test(suite, "supersede", test_supersede);
+	torture_suite_add_2smb2_test(suite, "open", test_open);
+	torture_suite_add_2smb2_test(suite, "shrink", test_shrink);
+	torture_suite_add_2smb2_test(suite, "held", test_held);
+	torture_suite_add_2smb2_test(suite, "held_nested", test_held_nested);
+	torture_suite_add_1smb2_test(suite, "held_own", test_held_own);
+	torture_suite_add_2smb2_test(suite, "held_cancel", test_held_cancel);
+	torture_suite_add_2smb2_test(suite, "held_close", test_held_close);
+	torture_suite_add_2smb2_test(
+		suite, "held_disconnect", test_held_disconnect);
+	torture_suite_add_2smb2_test(suite, "held_order", test_held_order);
+	torture_suite_add_2smb2_test(
+		suite, "held_writer_close", test_held_writer_close);
+	torture_suite_add_2smb2_test(
+		suite, "held_writer_disconnect", test_held_writer_disconnect);
+	torture_suite_add_2smb2_test(suite, "zero_data", test_zero_data);
+	torture_suite_add_2smb2_test(suite, "copy_chunk", test_copy_chunk);
+	return suite;
+}

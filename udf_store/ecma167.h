@@ -508,7 +508,6 @@ struct udf_lvd {
 	struct udf_tag tag;
 	uint32_t sequence;
 	char label[UDF_TEXT_LEN];
-	const uint8_t *label_raw; /* the dstring's 128 bytes */
 	uint32_t block_size;
 	struct udf_regid domain; /* "*OSTA UDF Compliant" */
 	struct udf_ad file_set;

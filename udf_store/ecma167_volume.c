@@ -217,8 +217,7 @@ int decode_lvd(const uint8_t *buf, size_t len, uint32_t location,
 		return ret;
 	}
 	lvd->sequence = get_le32(buf + 16);
-	lvd->label_raw = buf + 84;
-	(void)udf_decode_dstring(lvd->label_raw, DSTRING_LABEL_LEN, lvd->label,
+	(void)udf_decode_dstring(buf + 84, DSTRING_LABEL_LEN, lvd->label,
 				 sizeof(lvd->label));
 	lvd->block_size = get_le32(buf + 212);
 	udf_decode_regid(buf + 216, &lvd->domain);

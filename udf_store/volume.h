@@ -16,18 +16,9 @@
 #include <time.h>
 
 #include "ecma167.h"
+#include "log.h"
 
 struct udf_volume;
-
-/* One line for a person, without a newline. */
-enum udf_log_level {
-	UDF_LOG_ERROR,
-	UDF_LOG_WARNING,
-	UDF_LOG_NOTICE, /* a defect relocated, a table repaired */
-	UDF_LOG_DEBUG,
-};
-typedef void (*udf_log_fn)(void *private_data, enum udf_log_level level,
-			   const char *line);
 
 struct udf_volume_options {
 	bool read_only;		   /* never write, not even the LVID */
@@ -91,11 +82,22 @@ struct udf_sparing_status {
  * For writing, the device is locked: -EBUSY when another process holds it.
  * -EMEDIUMTYPE: no UDF volume; -EUCLEAN: a descriptor is damaged (no good
  * copy); -EROFS: the file cannot be opened for writing and read_only was not
- * asked for. One log line says what is wrong and what to do.
+ * asked for; -EOPNOTSUPP: UDF of a kind that we cannot read (a virtual or
+ * metadata partition, several volumes). One log line says what is wrong and
+ * what to do.
  * A volume that we cannot write is opened read-only, with its reason.
  */
 int udf_volume_open(const char *path, const struct udf_volume_options *options,
 		    struct udf_volume **volume);
+
+/*
+ * The same on a device of the caller's making (a faulty one, in tests). The
+ * volume owns it from here on, also when this fails.
+ */
+struct udf_blockdev;
+int udf_volume_open_device(struct udf_blockdev *dev,
+			   const struct udf_volume_options *options,
+			   struct udf_volume **volume);
 
 /*
  * Sync and release. The integrity descriptor is left as last written: the
@@ -143,13 +145,23 @@ void udf_volume_get_integrity(struct udf_volume *volume,
 			      struct udf_integrity *integrity);
 
 /*
- * Write the integrity descriptor (closed, next_unique_id, free_blocks, files,
- * directories; recorded is set to now, modifier to ours), then sync.
+ * Sync, then write the integrity descriptor (closed, next_unique_id,
+ * free_blocks, files, directories; recorded is set to now, modifier to ours)
+ * and see that it is on the medium. When the sync fails, "closed" is not
+ * written.
  */
 int udf_volume_put_integrity(struct udf_volume *volume,
 			     const struct udf_integrity *integrity);
 
 void udf_volume_sparing_status(struct udf_volume *volume,
 			       struct udf_sparing_status *status);
+
+/*
+ * A copy of the sparing table's entries, sorted; free() it. *entries is NULL
+ * and *count 0 when the volume has none. -ENOMEM.
+ */
+int udf_volume_sparing_entries(struct udf_volume *volume,
+			       struct udf_sparing_entry **entries,
+			       uint32_t *count);
 
 #endif /* UDF_STORE_VOLUME_H */

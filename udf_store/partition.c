@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Reading and writing the blocks of a partition: see partition.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "partition.h"
+#include "verify.h"
+
+#define READ_TRIES 3u
+
+void udf_partition_init(struct udf_partition *partition,
+			struct udf_blockdev *dev, const struct udf_log *log,
+			uint32_t block_size, uint32_t start, uint32_t blocks)
+{
+	*partition = (struct udf_partition){
+		.dev = dev,
+		.log = log,
+		.block_size = block_size,
+		.start = start,
+		.blocks = blocks,
+	};
+	pthread_rwlock_init(&partition->map_lock, NULL);
+}
+
+void udf_partition_destroy(struct udf_partition *partition)
+{
+	pthread_rwlock_destroy(&partition->map_lock);
+}
+
+uint32_t udf_partition_map(const struct udf_partition *partition, uint32_t lbn,
+			   uint32_t count, uint32_t *run)
+{
+	if (partition->sparing != NULL) {
+		return udf_sparing_map(partition->sparing, lbn, count, run);
+	}
+	*run = count;
+	return partition->start + lbn;
+}
+
+static bool in_partition(const struct udf_partition *partition, uint32_t lbn,
+			 uint32_t count)
+{
+	return count <= partition->blocks && lbn <= partition->blocks - count;
+}
+
+static uint64_t block_offset(const struct udf_partition *partition,
+			     uint32_t block)
+{
+	return (uint64_t)block * partition->block_size;
+}
+
+static size_t block_bytes(const struct udf_partition *partition, uint32_t count)
+{
+	return (size_t)count * partition->block_size;
+}
+
+int udf_partition_rescue(struct udf_partition *partition, uint32_t lbn,
+			 void *buf)
+{
+	uint32_t run = 0;
+	uint32_t block = udf_partition_map(partition, lbn, 1, &run);
+	uint64_t offset = block_offset(partition, block);
+	unsigned int tries = 0;
+	int ret = 0;
+
+	for (tries = 0; tries < READ_TRIES; tries++) {
+		ret = udf_blockdev_read_medium(partition->dev, offset, buf,
+					       partition->block_size);
+		if (ret == 0) {
+			return 0;
+		}
+	}
+	return udf_blockdev_read(partition->dev, offset, buf,
+				 partition->block_size);
+}
+
+/* A run that could not be read at once, block by block. */
+static int read_singly(struct udf_partition *partition, uint32_t lbn,
+		       uint32_t count, uint8_t *buf)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < count; i++) {
+		uint8_t *p = buf + block_bytes(partition, i);
+		int ret = 0;
+
+		if (partition->verify != NULL &&
+		    udf_verify_holds(partition->verify, lbn + i)) {
+			continue;
+		}
+		ret = udf_partition_rescue(partition, lbn + i, p);
+		if (ret != 0) {
+			udf_log(partition->log, UDF_LOG_ERROR,
+				"block %u of the partition cannot be read: %s",
+				lbn + i, strerror(-ret));
+			return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
+		}
+	}
+	return 0;
+}
+
+static int read_runs(struct udf_partition *partition, uint32_t lbn,
+		     uint32_t count, uint8_t *buf)
+{
+	int ret = 0;
+
+	while (count > 0 && ret == 0) {
+		uint32_t run = 0;
+		uint32_t block = udf_partition_map(partition, lbn, count, &run);
+
+		ret = udf_blockdev_read(partition->dev,
+					block_offset(partition, block), buf,
+					block_bytes(partition, run));
+		if (udf_blockdev_is_medium_error(ret)) {
+			ret = read_singly(partition, lbn, run, buf);
+		}
+		lbn += run;
+		count -= run;
+		buf += block_bytes(partition, run);
+	}
+	return ret;
+}
+
+int udf_partition_read(struct udf_partition *partition, uint32_t lbn,
+		       uint32_t count, void *buf)
+{
+	struct udf_verify *verify = partition->verify;
+	int ret = 0;
+
+	if (!in_partition(partition, lbn, count)) {
+		return -EINVAL;
+	}
+	pthread_rwlock_rdlock(&partition->map_lock);
+	if (verify != NULL && udf_verify_lost(verify, lbn, count)) {
+		ret = -EIO;
+	} else {
+		ret = read_runs(partition, lbn, count, buf);
+	}
+	if (ret == 0 && verify != NULL) {
+		udf_verify_overlay(verify, lbn, count, buf);
+	}
+	pthread_rwlock_unlock(&partition->map_lock);
+	return ret;
+}
+
+/* Past the cache: streaming. The error is the caller's. */
+static int write_unmanaged(struct udf_partition *partition, uint32_t lbn,
+			   uint32_t count, const uint8_t *buf)
+{
+	int ret = 0;
+
+	if (partition->verify != NULL) {
+		udf_verify_forget(partition->verify, lbn, count);
+	}
+	while (count > 0 && ret == 0) {
+		uint32_t run = 0;
+		uint32_t block = udf_partition_map(partition, lbn, count, &run);
+
+		ret = udf_blockdev_write_medium(partition->dev,
+						block_offset(partition, block),
+						buf,
+						block_bytes(partition, run));
+		lbn += run;
+		count -= run;
+		buf += block_bytes(partition, run);
+	}
+	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
+}
+
+/*
+ * Through the cache. With verification, an error of the medium is not final:
+ * what the medium holds at the next sync decides.
+ */
+static int write_buffered(struct udf_partition *partition, uint32_t lbn,
+			  uint32_t count, const uint8_t *buf)
+{
+	int ret = 0;
+
+	while (count > 0) {
+		uint32_t run = 0;
+		uint32_t block = udf_partition_map(partition, lbn, count, &run);
+
+		ret = udf_blockdev_write(partition->dev,
+					 block_offset(partition, block), buf,
+					 block_bytes(partition, run));
+		if (partition->verify != NULL &&
+		    udf_blockdev_is_medium_error(ret)) {
+			ret = 0;
+		}
+		if (ret != 0) {
+			break;
+		}
+		lbn += run;
+		count -= run;
+		buf += block_bytes(partition, run);
+	}
+	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
+}
+
+static int write_managed(struct udf_partition *partition, uint32_t lbn,
+			 uint32_t count, const void *buf)
+{
+	int ret = 0;
+
+	/*
+	 * Remember first: a drain that comes between finds the medium wrong,
+	 * takes map_lock for itself to make sure, and so waits for the write.
+	 */
+	ret = udf_verify_remember(partition->verify, lbn, count, buf);
+	if (ret != 0) {
+		return ret;
+	}
+	ret = write_buffered(partition, lbn, count, buf);
+	if (ret != 0) {
+		/* Not written, and not for the medium's fault. */
+		udf_verify_forget(partition->verify, lbn, count);
+	}
+	return ret;
+}
+
+int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
+			uint32_t count, const void *buf, bool unmanaged)
+{
+	int ret = 0;
+
+	if (!in_partition(partition, lbn, count)) {
+		return -EINVAL;
+	}
+	pthread_rwlock_rdlock(&partition->map_lock);
+	if (unmanaged) {
+		ret = write_unmanaged(partition, lbn, count, buf);
+	} else if (partition->verify != NULL) {
+		ret = write_managed(partition, lbn, count, buf);
+	} else {
+		ret = write_buffered(partition, lbn, count, buf);
+	}
+	pthread_rwlock_unlock(&partition->map_lock);
+
+	if (ret != 0) {
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"blocks %u to %u of the partition cannot be written: "
+			"%s",
+			lbn, lbn + count - 1, strerror(-ret));
+		return ret;
+	}
+	if (partition->verify != NULL && !unmanaged) {
+		ret = udf_verify_relieve(partition->verify);
+	}
+	return ret;
+}
+
+int udf_partition_sync(struct udf_partition *partition)
+{
+	int ret = 0;
+
+	if (partition->verify != NULL) {
+		return udf_verify_sync(partition->verify);
+	}
+	ret = __atomic_load_n(&partition->flush_error, __ATOMIC_ACQUIRE);
+	if (ret != 0) {
+		return ret;
+	}
+	ret = udf_blockdev_flush(partition->dev);
+	if (ret != 0) {
+		/*
+		 * The kernel has marked the pages clean and forgets: which
+		 * blocks were lost is not known, so no later sync can vouch
+		 * for them.
+		 */
+		__atomic_store_n(&partition->flush_error, ret,
+				 __ATOMIC_RELEASE);
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"the device lost writes: %s; unmount and check the "
+			"volume",
+			strerror(-ret));
+	}
+	return ret;
+}

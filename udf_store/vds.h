@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Recognising a UDF volume: anchors, the block size, and the Volume
+ * Descriptor Sequences (ECMA-167 3/8.4).
+ */
+#ifndef UDF_STORE_VDS_H
+#define UDF_STORE_VDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "blockdev.h"
+#include "ecma167.h"
+#include "log.h"
+
+#define UDF_MAX_PARTITIONS 4u
+#define UDF_VOLUME_SET_ID_LEN 128u
+
+/* The prevailing descriptors: of each kind the highest sequence number. */
+struct udf_vds {
+	uint32_t block_size;	/* bytes */
+	uint32_t volume_blocks; /* blocks of the device */
+	bool has_pvd;
+	uint32_t pvd_sequence;
+	uint8_t volume_set_id[UDF_VOLUME_SET_ID_LEN];
+	uint8_t recorded_raw[UDF_TIMESTAMP_LEN];
+	struct timespec recorded;
+	bool has_lvd;
+	struct udf_lvd lvd;
+	uint32_t partitions;
+	struct udf_pd pd[UDF_MAX_PARTITIONS];
+};
+
+/*
+ * Find the volume on the device. block_size in bytes, 0: try them all.
+ *
+ * -EMEDIUMTYPE: no UDF volume; -EUCLEAN: it is one, but neither sequence has
+ * the descriptors that are needed; -EIO. One log line says so.
+ */
+int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
+		 uint32_t block_size, struct udf_vds *vds);
+
+#endif /* UDF_STORE_VDS_H */

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Software defect management (UDF 2.2.11, MS-FSA's "software defect
+ * managed"): what was written is kept until the medium was seen to hold it,
+ * and a packet that does not hold its data is relocated.
+ */
+#ifndef UDF_STORE_VERIFY_H
+#define UDF_STORE_VERIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "partition.h"
+
+struct udf_verify;
+
+#define UDF_VERIFY_LIMIT_DEFAULT (32u * 1024u * 1024u)
+
+/* limit: bytes to keep until verified; 0: default. NULL: no memory. */
+struct udf_verify *udf_verify_new(struct udf_partition *partition,
+				  size_t limit);
+
+/* What is not verified by now is not. NULL is fine. */
+void udf_verify_free(struct udf_verify *verify);
+
+/*
+ * Called with map_lock held shared.
+ */
+
+/* Keep a copy of what is about to be written. -ENOMEM. */
+int udf_verify_remember(struct udf_verify *verify, uint32_t lbn, uint32_t count,
+			const void *buf);
+
+/* These blocks are not ours to verify any more. */
+void udf_verify_forget(struct udf_verify *verify, uint32_t lbn, uint32_t count);
+
+/* Put what is kept of these blocks over what was read of them. */
+void udf_verify_overlay(struct udf_verify *verify, uint32_t lbn, uint32_t count,
+			void *buf);
+
+/* The block's data is kept, so it need not be readable. */
+bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn);
+
+/* A relocation found one of these unreadable, and nobody wrote it since. */
+bool udf_verify_lost(struct udf_verify *verify, uint32_t lbn, uint32_t count);
+
+/*
+ * Called without map_lock.
+ */
+
+/*
+ * Verify when more than the limit is kept. An error of the medium that could
+ * not be cured is returned, whoever wrote the block.
+ */
+int udf_verify_relieve(struct udf_verify *verify);
+
+/* Verify all that was written before the call; as udf_volume_sync(). */
+int udf_verify_sync(struct udf_verify *verify);
+
+#endif /* UDF_STORE_VERIFY_H */

@@ -1,0 +1,725 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Opening a volume: what its descriptors mean for us, its integrity
+ * descriptor, and the calls of volume.h.
+ *
+ * Locks: integrity_lock guards the integrity descriptor and is held while it
+ * is written. Block I/O has its own rules, see partition.h. What
+ * udf_volume_info() shows is not changed after the open.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blockdev.h"
+#include "ecma167.h"
+#include "partition.h"
+#include "sparing.h"
+#include "vds.h"
+#include "verify.h"
+#include "volume.h"
+
+/* The newest revision we write, and the newest we read. */
+#define REVISION_WRITE_MAX 0x0201u
+#define REVISION_READ_MAX 0x0260u
+/* Integrity descriptors read before a sequence is taken for endless. */
+#define INTEGRITY_BLOCKS_MAX 4096u
+
+struct udf_volume {
+	struct udf_log log;
+	struct udf_volume_info info;
+	struct udf_blockdev *dev;
+	struct udf_sparing *sparing;
+	struct udf_verify *verify;
+	struct udf_partition partition;
+	pthread_mutex_t integrity_lock;
+	bool has_integrity;
+	uint32_t integrity_block; /* of the volume */
+	struct udf_lvid lvid;
+};
+
+/* The volume can be read but not written: keep the first reason. */
+__attribute__((format(printf, 2, 3))) static void
+make_read_only(struct udf_volume *volume, const char *format, ...)
+{
+	va_list ap;
+
+	if (volume->info.read_only) {
+		return;
+	}
+	volume->info.read_only = true;
+	va_start(ap, format);
+	vsnprintf(volume->info.read_only_reason,
+		  sizeof(volume->info.read_only_reason), format, ap);
+	va_end(ap);
+}
+
+/*
+ * The volume's identity: FNV-1a, 128 bits, over what a formatter writes once
+ * and must make unique: the Volume Set Identifier (UDF 2.2.2.5; all 128 bytes
+ * of its dstring) and the PVD's Recording Date and Time as recorded. The
+ * label is left out, since it can be changed without formatting.
+ */
+static void derive_volume_id(const struct udf_vds *vds, uint8_t *id)
+{
+	const unsigned __int128 prime =
+		((unsigned __int128)0x0000000001000000ULL << 64) | 0x13BU;
+	unsigned __int128 hash =
+		((unsigned __int128)0x6C62272E07BB0142ULL << 64) |
+		0x62B821756295C58DULL;
+	size_t i = 0;
+
+	for (i = 0; i < sizeof(vds->volume_set_id); i++) {
+		hash = (hash ^ vds->volume_set_id[i]) * prime;
+	}
+	for (i = 0; i < sizeof(vds->recorded_raw); i++) {
+		hash = (hash ^ vds->recorded_raw[i]) * prime;
+	}
+	for (i = 0; i < UDF_VOLUME_ID_LEN; i++) {
+		id[i] = (uint8_t)(hash >> (8 * (UDF_VOLUME_ID_LEN - 1 - i)));
+	}
+}
+
+/* The one partition map we can follow, or why there is none. */
+static int choose_map(struct udf_volume *volume, const struct udf_lvd *lvd,
+		      const struct udf_partition_map **map)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < lvd->map_count; i++) {
+		const char *kind = NULL;
+
+		switch (lvd->maps[i].kind) {
+		case UDF_MAP_TYPE1:
+		case UDF_MAP_SPARABLE:
+			break;
+		case UDF_MAP_VIRTUAL:
+			kind = "a virtual partition (write-once medium)";
+			break;
+		case UDF_MAP_METADATA:
+			kind = "a metadata partition (UDF 2.50)";
+			break;
+		case UDF_MAP_UNKNOWN:
+			kind = "a partition map of unknown type";
+			break;
+		}
+		if (kind != NULL) {
+			udf_log(&volume->log, UDF_LOG_ERROR,
+				"the volume has %s, which is not supported",
+				kind);
+			return -EOPNOTSUPP;
+		}
+	}
+	if (lvd->map_count != 1) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"the volume has %u partition maps; one is supported",
+			lvd->map_count);
+		return lvd->map_count == 0 ? -EUCLEAN : -EOPNOTSUPP;
+	}
+	*map = &lvd->maps[0];
+	volume->info.partition_ref = 0;
+	return 0;
+}
+
+static const struct udf_pd *find_pd(const struct udf_vds *vds, uint16_t number)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < vds->partitions; i++) {
+		if (vds->pd[i].number == number) {
+			return &vds->pd[i];
+		}
+	}
+	return NULL;
+}
+
+static void judge_access(struct udf_volume *volume, const struct udf_pd *pd)
+{
+	switch (pd->access_type) {
+	case UDF_ACCESS_REWRITABLE:
+	case UDF_ACCESS_OVERWRITABLE:
+		break;
+	case UDF_ACCESS_READ_ONLY:
+		make_read_only(volume, "its partition is marked read-only");
+		break;
+	case UDF_ACCESS_WRITE_ONCE:
+		make_read_only(volume, "its partition is write-once");
+		break;
+	case UDF_ACCESS_PSEUDO_OVERWRITABLE:
+		make_read_only(volume,
+			       "its partition is pseudo-overwritable");
+		break;
+	default:
+		make_read_only(volume, "its access type %u is unknown",
+			       pd->access_type);
+		break;
+	}
+}
+
+/* Where free space is kept (ECMA-167 4/14.3). */
+static int take_space(struct udf_volume *volume, const struct udf_pd *pd)
+{
+	const struct udf_ad *bitmap = &pd->unallocated_bitmap;
+	uint32_t block_size = volume->info.block_size;
+	uint32_t blocks = 0;
+
+	if (bitmap->length > 0) {
+		blocks = bitmap->length / block_size +
+			 (bitmap->length % block_size != 0);
+		if (blocks > pd->length ||
+		    bitmap->addr.block > pd->length - blocks) {
+			udf_log(&volume->log, UDF_LOG_ERROR,
+				"damaged Partition Descriptor: the space "
+				"bitmap is outside the partition");
+			return -EUCLEAN;
+		}
+		volume->info.space_bitmap_block = bitmap->addr.block;
+		volume->info.space_bitmap_bytes = bitmap->length;
+	}
+	if (pd->freed_bitmap.length > 0 || pd->freed_table.length > 0) {
+		make_read_only(volume, "it keeps freed space apart, to be "
+				       "erased before use");
+	} else if (pd->unallocated_table.length > 0) {
+		make_read_only(volume, "it keeps free space in a table, not "
+				       "in a bitmap");
+	} else if (bitmap->length == 0) {
+		make_read_only(volume, "it has no record of free space");
+	}
+	return 0;
+}
+
+static int take_partition(struct udf_volume *volume, const struct udf_vds *vds,
+			  const struct udf_partition_map *map)
+{
+	const struct udf_pd *pd = find_pd(vds, map->partition_number);
+
+	if (map->volume_sequence_number > 1) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"the partition is on volume %u of a set; one volume "
+			"is supported",
+			map->volume_sequence_number);
+		return -EOPNOTSUPP;
+	}
+	if (pd == NULL) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"damaged UDF volume: Partition Descriptor %u is "
+			"missing",
+			map->partition_number);
+		return -EUCLEAN;
+	}
+	if (pd->length == 0 || pd->length > vds->volume_blocks ||
+	    pd->start > vds->volume_blocks - pd->length) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"the partition ends at block %llu, the device at %u: "
+			"the image is cut short",
+			(unsigned long long)pd->start + pd->length,
+			vds->volume_blocks);
+		return -EUCLEAN;
+	}
+	volume->info.partition_blocks = pd->length;
+	udf_partition_init(&volume->partition, volume->dev, &volume->log,
+			   vds->block_size, pd->start, pd->length);
+	judge_access(volume, pd);
+	return take_space(volume, pd);
+}
+
+static int take_logical_volume(struct udf_volume *volume,
+			       const struct udf_vds *vds)
+{
+	const struct udf_lvd *lvd = &vds->lvd;
+	struct udf_volume_info *info = &volume->info;
+	uint8_t domain_flags = lvd->domain.suffix[2];
+
+	info->block_size = vds->block_size;
+	info->revision = udf_regid_revision(&lvd->domain);
+	info->file_set = lvd->file_set.addr;
+	info->format_time = vds->recorded;
+	memcpy(info->label, lvd->label, sizeof(info->label));
+	memcpy(info->formatter, lvd->implementation.identifier,
+	       sizeof(lvd->implementation.identifier));
+	derive_volume_id(vds, info->volume_id);
+
+	if (!udf_regid_is(&lvd->domain, UDF_DOMAIN_IDENTIFIER)) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"an ECMA-167 volume, but of another domain than UDF");
+		return -EMEDIUMTYPE;
+	}
+	if (info->revision > REVISION_READ_MAX) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"UDF revision %x.%02x is not supported",
+			info->revision >> 8, info->revision & 0xFF);
+		return -EOPNOTSUPP;
+	}
+	if (domain_flags & UDF_DOMAIN_HARD_WRITE_PROTECT) {
+		make_read_only(volume, "it is marked write-protected");
+	} else if (domain_flags & UDF_DOMAIN_SOFT_WRITE_PROTECT) {
+		make_read_only(volume, "it is marked write-protected by a "
+				       "user");
+	}
+	if (info->revision > REVISION_WRITE_MAX) {
+		make_read_only(volume, "UDF revision %x.%02x is newer than we "
+				       "write",
+			       info->revision >> 8, info->revision & 0xFF);
+	}
+	return 0;
+}
+
+/*
+ * Follow the Logical Volume Integrity Sequence (ECMA-167 3/10.10.4): the last
+ * descriptor prevails; an extent's last may name a next extent.
+ */
+static void read_integrity(struct udf_volume *volume,
+			   struct udf_extent_ad extent)
+{
+	uint32_t size = volume->info.block_size;
+	uint32_t blocks = extent.length / size;
+	uint32_t block = extent.location;
+	uint32_t total = 0;
+	uint8_t *buf = NULL;
+
+	buf = udf_blockdev_alloc(size);
+	if (buf == NULL) {
+		return;
+	}
+	while (blocks > 0 && total < INTEGRITY_BLOCKS_MAX) {
+		struct udf_lvid lvid = {0};
+		int ret = 0;
+
+		ret = udf_blockdev_read(volume->dev, (uint64_t)block * size,
+					buf, size);
+		if (ret == 0) {
+			ret = decode_lvid(buf, size, block, &lvid);
+		}
+		if (ret != 0) {
+			break;
+		}
+		volume->lvid = lvid;
+		volume->integrity_block = block;
+		volume->has_integrity = true;
+		if (lvid.next.length >= size) {
+			block = lvid.next.location;
+			blocks = lvid.next.length / size;
+		} else {
+			block++;
+			blocks--;
+		}
+		total++;
+	}
+	free(buf);
+}
+
+static void judge_integrity(struct udf_volume *volume)
+{
+	struct udf_lvid *lvid = &volume->lvid;
+	uint16_t revision = volume->info.revision;
+
+	if (!volume->has_integrity) {
+		make_read_only(volume, "it has no valid integrity descriptor");
+		return;
+	}
+	if (lvid->partitions != 1) {
+		make_read_only(volume, "its integrity descriptor is about %u "
+				       "partitions",
+			       lvid->partitions);
+	}
+	if (!lvid->has_impl_use) {
+		/* A foreign writer left it out: what the revision says. */
+		lvid->min_read_revision = revision;
+		lvid->min_write_revision = revision;
+		lvid->max_write_revision = revision;
+	}
+	if (lvid->min_write_revision > REVISION_WRITE_MAX) {
+		make_read_only(volume, "it wants writers of UDF %x.%02x",
+			       lvid->min_write_revision >> 8,
+			       lvid->min_write_revision & 0xFF);
+	}
+}
+
+static int load_sparing(struct udf_volume *volume, const struct udf_vds *vds,
+			const struct udf_partition_map *map)
+{
+	const struct udf_sparing_geometry geometry = {
+		.block_size = vds->block_size,
+		.volume_blocks = vds->volume_blocks,
+		.partition_start = volume->partition.start,
+		.partition_blocks = volume->partition.blocks,
+		.tag_version = vds->lvd.tag.version,
+	};
+	int ret = 0;
+
+	ret = udf_sparing_load(volume->dev, &volume->log, &geometry, map,
+			       !volume->info.read_only, &volume->sparing);
+	if (ret != 0) {
+		return ret;
+	}
+	volume->partition.sparing = volume->sparing;
+	volume->info.packet_blocks =
+		udf_sparing_packet_blocks(volume->sparing);
+	return 0;
+}
+
+static int start_verify(struct udf_volume *volume, size_t limit)
+{
+	if (volume->dev->uncached) {
+		udf_log(&volume->log, UDF_LOG_DEBUG,
+			"writes are verified past the page cache");
+	} else {
+		udf_log(&volume->log, UDF_LOG_DEBUG,
+			"O_DIRECT is refused: writes are verified after "
+			"dropping them from the page cache");
+	}
+	volume->verify = udf_verify_new(&volume->partition, limit);
+	if (volume->verify == NULL) {
+		return -ENOMEM;
+	}
+	volume->partition.verify = volume->verify;
+	volume->info.defect_managed = true;
+	return 0;
+}
+
+/* All that the descriptors say, in the order in which one leads to another. */
+static int interpret(struct udf_volume *volume,
+		     const struct udf_volume_options *options)
+{
+	const struct udf_partition_map *map = NULL;
+	struct udf_vds vds = {0};
+	int ret = 0;
+
+	ret = udf_vds_read(volume->dev, &volume->log, options->block_size,
+			   &vds);
+	if (ret != 0) {
+		return ret;
+	}
+	ret = take_logical_volume(volume, &vds);
+	if (ret != 0) {
+		return ret;
+	}
+	ret = choose_map(volume, &vds.lvd, &map);
+	if (ret != 0) {
+		return ret;
+	}
+	ret = take_partition(volume, &vds, map);
+	if (ret != 0) {
+		return ret;
+	}
+	read_integrity(volume, vds.lvd.integrity);
+	judge_integrity(volume);
+	if (map->kind == UDF_MAP_SPARABLE) {
+		ret = load_sparing(volume, &vds, map);
+		if (ret != 0) {
+			return ret;
+		}
+	}
+	if (volume->sparing != NULL && !volume->info.read_only &&
+	    !options->no_defect_management) {
+		ret = start_verify(volume, options->verify_limit);
+	}
+	return ret;
+}
+
+static void explain_open(const struct udf_log *log, const char *path, int error)
+{
+	switch (-error) {
+	case EBUSY:
+		udf_log(log, UDF_LOG_ERROR,
+			"%s is in use by another process that writes to it",
+			path);
+		break;
+	case EROFS:
+		udf_log(log, UDF_LOG_ERROR,
+			"%s cannot be opened for writing; use --read-only",
+			path);
+		break;
+	case EMEDIUMTYPE:
+		udf_log(log, UDF_LOG_ERROR,
+			"%s is neither an image file nor a block device", path);
+		break;
+	default:
+		udf_log(log, UDF_LOG_ERROR, "%s cannot be opened: %s", path,
+			strerror(-error));
+		break;
+	}
+}
+
+int udf_volume_open_device(struct udf_blockdev *dev,
+			   const struct udf_volume_options *options,
+			   struct udf_volume **volume)
+{
+	struct udf_volume *v = NULL;
+	int ret = 0;
+
+	v = calloc(1, sizeof(*v));
+	if (v == NULL) {
+		udf_blockdev_close(dev);
+		return -ENOMEM;
+	}
+	v->dev = dev;
+	v->log.fn = options->log;
+	v->log.private_data = options->log_private;
+	v->info.read_only = options->read_only;
+	pthread_mutex_init(&v->integrity_lock, NULL);
+
+	ret = interpret(v, options);
+	if (ret != 0) {
+		(void)udf_volume_close(v);
+		return ret;
+	}
+	if (v->info.read_only && !options->read_only) {
+		udf_log(&v->log, UDF_LOG_WARNING,
+			"the volume is read-only for us: %s",
+			v->info.read_only_reason);
+	}
+	*volume = v;
+	return 0;
+}
+
+int udf_volume_open(const char *path, const struct udf_volume_options *options,
+		    struct udf_volume **volume)
+{
+	const struct udf_log log = {
+		.fn = options->log,
+		.private_data = options->log_private,
+	};
+	struct udf_blockdev *dev = NULL;
+	int ret = 0;
+
+	ret = udf_blockdev_open(path, options->read_only, &dev);
+	if (ret != 0) {
+		explain_open(&log, path, ret);
+		return ret;
+	}
+	return udf_volume_open_device(dev, options, volume);
+}
+
+int udf_volume_close(struct udf_volume *volume)
+{
+	int ret = 0;
+
+	if (volume == NULL) {
+		return 0;
+	}
+	if (volume->partition.dev != NULL) {
+		if (!volume->info.read_only) {
+			ret = udf_partition_sync(&volume->partition);
+		}
+		udf_verify_free(volume->verify);
+		udf_partition_destroy(&volume->partition);
+	}
+	udf_sparing_free(volume->sparing);
+	udf_blockdev_close(volume->dev);
+	pthread_mutex_destroy(&volume->integrity_lock);
+	free(volume);
+	return ret;
+}
+
+const struct udf_volume_info *udf_volume_info(const struct udf_volume *volume)
+{
+	return &volume->info;
+}
+
+void udf_volume_log(struct udf_volume *volume, enum udf_log_level level,
+		    const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	udf_vlog(&volume->log, level, format, ap);
+	va_end(ap);
+}
+
+int udf_volume_read(struct udf_volume *volume, uint32_t lbn, uint32_t count,
+		    void *buf)
+{
+	return udf_partition_read(&volume->partition, lbn, count, buf);
+}
+
+int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
+		     const void *buf, unsigned int flags)
+{
+	bool unmanaged = (flags & UDF_WRITE_UNMANAGED) != 0;
+
+	if (volume->info.read_only) {
+		return -EROFS;
+	}
+	return udf_partition_write(&volume->partition, lbn, count, buf,
+				   unmanaged);
+}
+
+int udf_volume_sync(struct udf_volume *volume)
+{
+	if (volume->info.read_only) {
+		return 0;
+	}
+	return udf_partition_sync(&volume->partition);
+}
+
+void udf_volume_get_integrity(struct udf_volume *volume,
+			      struct udf_integrity *integrity)
+{
+	const struct udf_lvid *lvid = &volume->lvid;
+
+	pthread_mutex_lock(&volume->integrity_lock);
+	*integrity = (struct udf_integrity){
+		.closed = volume->has_integrity &&
+			  lvid->type == UDF_LVID_CLOSED,
+		.next_unique_id = lvid->next_unique_id,
+		.free_blocks = lvid->partitions > 0 ? lvid->free_blocks[0]
+						    : UINT32_MAX,
+		.files = lvid->files,
+		.directories = lvid->directories,
+		.min_read_revision = lvid->min_read_revision,
+		.min_write_revision = lvid->min_write_revision,
+		.max_write_revision = lvid->max_write_revision,
+		.recorded = lvid->recorded,
+	};
+	memcpy(integrity->modifier, lvid->implementation.identifier,
+	       sizeof(lvid->implementation.identifier));
+	pthread_mutex_unlock(&volume->integrity_lock);
+}
+
+/*
+ * Flush for the integrity descriptor. With verification, an error of the
+ * medium may be about any block, and what the medium holds decides.
+ */
+static int flush_lvid(struct udf_volume *volume)
+{
+	int ret = 0;
+
+	if (volume->verify == NULL) {
+		return udf_partition_sync(&volume->partition);
+	}
+	ret = udf_blockdev_flush(volume->dev);
+	return udf_blockdev_is_medium_error(ret) ? 0 : ret;
+}
+
+/*
+ * Write the descriptor where the last one is: it fits one sector, which a
+ * device writes whole or not at all. See that the medium has it.
+ */
+static int write_lvid(struct udf_volume *volume, const struct udf_lvid *lvid)
+{
+	uint32_t size = volume->info.block_size;
+	uint64_t offset = (uint64_t)volume->integrity_block * size;
+	uint8_t *buf = NULL;
+	uint8_t *check = NULL;
+	int ret = -ENOMEM;
+
+	buf = udf_blockdev_alloc(size);
+	check = udf_blockdev_alloc(size);
+	if (buf == NULL || check == NULL) {
+		goto out;
+	}
+	ret = encode_lvid(lvid, buf, size);
+	if (ret < 0) {
+		goto out;
+	}
+	ret = udf_blockdev_write(volume->dev, offset, buf, size);
+	if (ret == 0) {
+		ret = flush_lvid(volume);
+	}
+	if (ret == 0) {
+		ret = udf_blockdev_read_medium(volume->dev, offset, check,
+					       size);
+	}
+	if (ret == 0 && memcmp(buf, check, size) != 0) {
+		ret = -EIO;
+	}
+	if (ret != 0) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"the integrity descriptor at block %u cannot be "
+			"written: %s",
+			volume->integrity_block, strerror(-ret));
+	}
+
+out:
+	free(buf);
+	free(check);
+	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
+}
+
+int udf_volume_put_integrity(struct udf_volume *volume,
+			     const struct udf_integrity *integrity)
+{
+	struct udf_lvid lvid = {0};
+	int sync_ret = 0;
+	int ret = 0;
+
+	if (volume->info.read_only) {
+		return -EROFS;
+	}
+	sync_ret = udf_partition_sync(&volume->partition);
+	if (sync_ret != 0 && integrity->closed) {
+		/* Closed would say that all is on the medium. */
+		return sync_ret;
+	}
+
+	pthread_mutex_lock(&volume->integrity_lock);
+	lvid = volume->lvid;
+	lvid.type = integrity->closed ? UDF_LVID_CLOSED : UDF_LVID_OPEN;
+	lvid.next_unique_id = integrity->next_unique_id;
+	lvid.free_blocks[0] = integrity->free_blocks;
+	lvid.files = integrity->files;
+	lvid.directories = integrity->directories;
+	lvid.has_impl_use = true;
+	udf_our_regid(&lvid.implementation);
+	clock_gettime(CLOCK_REALTIME, &lvid.recorded);
+	lvid.recorded = udf_timestamp_round(lvid.recorded);
+	ret = write_lvid(volume, &lvid);
+	if (ret == 0) {
+		volume->lvid = lvid;
+	}
+	pthread_mutex_unlock(&volume->integrity_lock);
+	return ret != 0 ? ret : sync_ret;
+}
+
+void udf_volume_sparing_status(struct udf_volume *volume,
+			       struct udf_sparing_status *status)
+{
+	struct udf_sparing_counts counts = {0};
+
+	*status = (struct udf_sparing_status){0};
+	if (volume->sparing == NULL) {
+		return;
+	}
+	pthread_rwlock_rdlock(&volume->partition.map_lock);
+	udf_sparing_count(volume->sparing, &counts);
+	pthread_rwlock_unlock(&volume->partition.map_lock);
+	*status = (struct udf_sparing_status){
+		.packet_blocks = volume->info.packet_blocks,
+		.total_packets = counts.total,
+		.free_packets = counts.free,
+		.relocated_packets = counts.relocated,
+		.defective_packets = counts.defective,
+		.copies = counts.copies,
+		.sequence = counts.sequence,
+	};
+}
+
+int udf_volume_sparing_entries(struct udf_volume *volume,
+			       struct udf_sparing_entry **entries,
+			       uint32_t *count)
+{
+	const struct udf_sparing_entry *table = NULL;
+	struct udf_sparing_entry *copy = NULL;
+	int ret = 0;
+
+	*entries = NULL;
+	*count = 0;
+	if (volume->sparing == NULL) {
+		return 0;
+	}
+	pthread_rwlock_rdlock(&volume->partition.map_lock);
+	table = udf_sparing_entries(volume->sparing, count);
+	copy = calloc(*count + 1u, sizeof(*copy));
+	if (copy == NULL) {
+		ret = -ENOMEM;
+		*count = 0;
+	} else {
+		memcpy(copy, table, *count * sizeof(*copy));
+	}
+	pthread_rwlock_unlock(&volume->partition.map_lock);
+	*entries = copy;
+	return ret;
+}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The commands a person types; `make help` lists them. Each calls the script
+# that does it. BUILD=DIR puts everything that is made into DIR.
+
+BUILD ?= build
+# tests and the demo are called from here and from elsewhere: no relative path
+BUILD_DIR := $(abspath $(BUILD))
+
+ifneq (,$(findstring s,$(firstword -$(MAKEFLAGS))))
+export QUIET = 1
+endif
+export SANITIZE VERBOSE DESTDIR
+
+PARTS := unit store samba kernel failover
+
+.PHONY: all deps demo run stop check $(PARTS:%=check-%) install bench deb \
+	clean help
+
+all: deps
+	@BUILD='$(BUILD)' tools/build build $(TARGETS)
+
+deps:
+	@tools/deps build
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make               build everything that is missing or out of date
+#: make demo          show both control codes at work (as root)
+#: make run           the demo's server, left running;  make stop ends it
+#: make check         every test;  the parts:
+#: make check-unit, check-store, check-samba, check-kernel, check-failover
+#: make install       into the system, or below DESTDIR=...
+#: make clean         remove the build directory
+#: make bench, deb    not there yet
+#:
+#: BUILD=DIR          build there instead of in build/
+#: TARGETS="..."      build only these (udfd udfctl 'module vfs_udf' ...)
+#: SANITIZE=1         with the address and undefined behaviour sanitizers
+#: VERBOSE=1          show the compiler's commands
+
+demo: all
+	@tools/deps demo
+	@BUILD='$(BUILD_DIR)' demo/demo
+
+run: all
+	@tools/deps demo
+	@BUILD='$(BUILD_DIR)' demo/run
+
+stop:
+	@BUILD='$(BUILD_DIR)' demo/stop
+
+check: all
+	@tools/deps check
+	@BUILD='$(BUILD_DIR)' tests/run $(PARTS)
+
+$(PARTS:%=check-%): check-%: all
+	@tools/deps check
+	@BUILD='$(BUILD_DIR)' tests/run $*
+
+install: all
+	@BUILD='$(BUILD)' tools/build install
+
+bench:
+	@echo 'make bench: the benchmarks are not there yet' \
+		'(issues 3, 5 and 6 bring them)' >&2; exit 1
+
+deb:
+	@echo 'make deb: the Debian package is not there yet (issue 7)' >&2; exit 1
+
+clean:
+	@BUILD='$(BUILD)' tools/build clean

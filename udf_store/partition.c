@@ -15,6 +15,8 @@ void udf_partition_init(struct udf_partition *partition,
 			struct udf_blockdev *dev, const struct udf_log *log,
 			uint32_t block_size, uint32_t start, uint32_t blocks)
 {
+	pthread_rwlockattr_t attr;
+
 	*partition = (struct udf_partition){
 		.dev = dev,
 		.log = log,
@@ -22,7 +24,12 @@ void udf_partition_init(struct udf_partition *partition,
 		.start = start,
 		.blocks = blocks,
 	};
-	pthread_rwlock_init(&partition->map_lock, NULL);
+	/* A relocation must not starve behind readers. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(
+		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&partition->map_lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 }
 
 void udf_partition_destroy(struct udf_partition *partition)

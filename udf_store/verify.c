@@ -1,0 +1,844 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Verify after write, and relocation: see verify.h.
+ *
+ * Written blocks are kept in the set "current". A drain makes it the set
+ * "draining", flushes the device, reads the blocks back from the medium in
+ * large pieces and compares. A packet with a block that is not as written is
+ * relocated. What cannot be saved goes back to current, marked as failed: it
+ * is read from there, and every later drain tries again.
+ *
+ * A thread drains as soon as half the limit is kept, so that writing goes on
+ * meanwhile; a writer waits when it is a whole drain ahead. The thread is
+ * started when it is first needed, so that a daemon may fork after the open.
+ *
+ * Locks: drain_lock is held through a drain. lock guards the sets and what is
+ * below it in the struct; it is never held across I/O. The data of a draining
+ * chunk does not change: a newer write of a block only clears its bit there.
+ * Order: drain_lock, the partition's map_lock, lock.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pending.h"
+#include "verify.h"
+
+/* Bytes read back at once. */
+#define READ_BACK_BYTES (1024u * 1024u)
+#define READ_TRIES 3u
+
+/* A packet that has been relocated in this drain. */
+struct relocation {
+	uint32_t original; /* first block of the packet */
+	uint32_t from;	   /* blocks of the volume */
+	uint32_t to;
+};
+
+struct block_list {
+	uint32_t *blocks;
+	size_t count;
+	size_t room;
+};
+
+struct udf_verify {
+	struct udf_partition *partition;
+	size_t limit;
+	uint32_t packet_blocks;
+	uint32_t chunk_blocks;
+
+	pthread_mutex_t drain_lock;
+	uint8_t *read_back; /* READ_BACK_BYTES */
+	uint8_t *packet;    /* of packet_blocks */
+	bool told_exhausted;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct udf_pending_pool pool;
+	struct udf_pending *current;
+	struct udf_pending *draining;
+	struct block_list lost; /* sorted; unreadable, zeroes since moved */
+	size_t failed;		/* blocks that could not be saved */
+	int background_error;	/* not told to anybody yet */
+	bool has_thread;
+	bool wanted; /* the thread has something to do */
+	bool stop;
+	pthread_t thread;
+};
+
+static struct udf_pending *new_pending(struct udf_verify *verify)
+{
+	struct udf_pending *pending = malloc(sizeof(*pending));
+
+	if (pending != NULL) {
+		udf_pending_init(pending, verify->partition->block_size,
+				 &verify->pool);
+	}
+	return pending;
+}
+
+struct udf_verify *udf_verify_new(struct udf_partition *partition, size_t limit)
+{
+	struct udf_verify *verify = NULL;
+	uint32_t packet = udf_sparing_packet_blocks(partition->sparing);
+
+	verify = calloc(1, sizeof(*verify));
+	if (verify == NULL) {
+		return NULL;
+	}
+	verify->partition = partition;
+	verify->limit = limit != 0 ? limit : UDF_VERIFY_LIMIT_DEFAULT;
+	verify->packet_blocks = packet;
+	verify->chunk_blocks = UDF_PENDING_CHUNK_BYTES / partition->block_size;
+	verify->pool.keep = verify->limit / UDF_PENDING_CHUNK_BYTES;
+	pthread_mutex_init(&verify->drain_lock, NULL);
+	pthread_mutex_init(&verify->lock, NULL);
+	pthread_cond_init(&verify->changed, NULL);
+	verify->read_back = udf_blockdev_alloc(READ_BACK_BYTES);
+	verify->packet = udf_blockdev_alloc((size_t)packet *
+					    partition->block_size);
+	verify->current = new_pending(verify);
+	verify->draining = new_pending(verify);
+	if (verify->read_back == NULL || verify->packet == NULL ||
+	    verify->current == NULL || verify->draining == NULL) {
+		udf_verify_free(verify);
+		return NULL;
+	}
+	return verify;
+}
+
+static void free_pending(struct udf_pending *pending)
+{
+	if (pending != NULL) {
+		udf_pending_clear(pending);
+		free(pending);
+	}
+}
+
+void udf_verify_free(struct udf_verify *verify)
+{
+	if (verify == NULL) {
+		return;
+	}
+	if (verify->has_thread) {
+		pthread_mutex_lock(&verify->lock);
+		verify->stop = true;
+		pthread_cond_broadcast(&verify->changed);
+		pthread_mutex_unlock(&verify->lock);
+		pthread_join(verify->thread, NULL);
+	}
+	free_pending(verify->current);
+	free_pending(verify->draining);
+	udf_pending_pool_clear(&verify->pool);
+	free(verify->lost.blocks);
+	free(verify->packet);
+	free(verify->read_back);
+	pthread_cond_destroy(&verify->changed);
+	pthread_mutex_destroy(&verify->lock);
+	pthread_mutex_destroy(&verify->drain_lock);
+	free(verify);
+}
+
+/* Index of the first listed block of at least lbn. */
+static size_t list_find(const struct block_list *list, uint32_t lbn)
+{
+	size_t low = 0;
+	size_t high = list->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (list->blocks[middle] < lbn) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+static bool list_has(const struct block_list *list, uint32_t lbn,
+		     uint32_t count)
+{
+	size_t i = list_find(list, lbn);
+
+	return i < list->count && list->blocks[i] - lbn < count;
+}
+
+static void list_add(struct block_list *list, uint32_t lbn)
+{
+	size_t i = list_find(list, lbn);
+
+	if (list_has(list, lbn, 1)) {
+		return;
+	}
+	if (list->count == list->room) {
+		size_t room = list->room == 0 ? 64 : 2 * list->room;
+		uint32_t *blocks = NULL;
+
+		blocks = realloc(list->blocks, room * sizeof(*blocks));
+		if (blocks == NULL) {
+			/* The loss was logged; it reads as zeroes. */
+			return;
+		}
+		list->blocks = blocks;
+		list->room = room;
+	}
+	memmove(&list->blocks[i + 1], &list->blocks[i],
+		(list->count - i) * sizeof(list->blocks[0]));
+	list->blocks[i] = lbn;
+	list->count++;
+}
+
+static void list_remove(struct block_list *list, uint32_t lbn, uint32_t count)
+{
+	size_t begin = list_find(list, lbn);
+	size_t end = begin;
+
+	while (end < list->count && list->blocks[end] - lbn < count) {
+		end++;
+	}
+	memmove(&list->blocks[begin], &list->blocks[end],
+		(list->count - end) * sizeof(list->blocks[0]));
+	list->count -= end - begin;
+}
+
+int udf_verify_remember(struct udf_verify *verify, uint32_t lbn, uint32_t count,
+			const void *buf)
+{
+	size_t failed_bytes = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&verify->lock);
+	failed_bytes = verify->failed * verify->partition->block_size;
+	if (failed_bytes >= verify->limit) {
+		/* There is no room for more that cannot be saved. */
+		ret = -EIO;
+	} else {
+		ret = udf_pending_put(verify->current, lbn, count, buf);
+	}
+	if (ret == 0) {
+		udf_pending_drop(verify->draining, lbn, count);
+		if (verify->lost.count > 0) {
+			list_remove(&verify->lost, lbn, count);
+		}
+	}
+	pthread_mutex_unlock(&verify->lock);
+	return ret;
+}
+
+void udf_verify_forget(struct udf_verify *verify, uint32_t lbn, uint32_t count)
+{
+	pthread_mutex_lock(&verify->lock);
+	udf_pending_drop(verify->current, lbn, count);
+	udf_pending_drop(verify->draining, lbn, count);
+	if (verify->lost.count > 0) {
+		list_remove(&verify->lost, lbn, count);
+	}
+	pthread_mutex_unlock(&verify->lock);
+}
+
+void udf_verify_overlay(struct udf_verify *verify, uint32_t lbn, uint32_t count,
+			void *buf)
+{
+	pthread_mutex_lock(&verify->lock);
+	udf_pending_overlay(verify->draining, lbn, count, buf);
+	udf_pending_overlay(verify->current, lbn, count, buf);
+	pthread_mutex_unlock(&verify->lock);
+}
+
+bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn)
+{
+	bool holds = false;
+
+	pthread_mutex_lock(&verify->lock);
+	holds = udf_pending_get(verify->current, lbn) != NULL ||
+		udf_pending_get(verify->draining, lbn) != NULL;
+	pthread_mutex_unlock(&verify->lock);
+	return holds;
+}
+
+bool udf_verify_lost(struct udf_verify *verify, uint32_t lbn, uint32_t count)
+{
+	bool lost = false;
+
+	pthread_mutex_lock(&verify->lock);
+	lost = verify->lost.count > 0 && list_has(&verify->lost, lbn, count);
+	pthread_mutex_unlock(&verify->lock);
+	return lost;
+}
+
+static uint64_t block_offset(const struct udf_verify *verify, uint32_t block)
+{
+	return (uint64_t)block * verify->partition->block_size;
+}
+
+/* Blocks [first, end) of the partition, bounded by it. */
+static uint32_t range_end(const struct udf_verify *verify, uint32_t first,
+			  uint32_t blocks)
+{
+	uint32_t left = verify->partition->blocks - first;
+
+	return first + (blocks < left ? blocks : left);
+}
+
+static int read_medium_tries(struct udf_verify *verify, uint32_t block,
+			     void *buf, size_t bytes)
+{
+	struct udf_blockdev *dev = verify->partition->dev;
+	uint64_t offset = block_offset(verify, block);
+	unsigned int tries = 0;
+	int ret = 0;
+
+	for (tries = 0; tries < READ_TRIES; tries++) {
+		ret = udf_blockdev_read_medium(dev, offset, buf, bytes);
+		if (!udf_blockdev_is_medium_error(ret)) {
+			break;
+		}
+	}
+	return ret;
+}
+
+/* The bits of a draining chunk that still count. */
+static uint32_t chunk_mask(struct udf_verify *verify,
+			   const struct udf_pending_chunk *chunk)
+{
+	uint32_t mask = 0;
+
+	pthread_mutex_lock(&verify->lock);
+	mask = chunk->mask;
+	pthread_mutex_unlock(&verify->lock);
+	return mask;
+}
+
+/*
+ * Compare count blocks of a chunk, from block offset of it on, with what was
+ * read; list the packets of those that differ. read == NULL: read each block
+ * by itself first.
+ */
+static int compare_blocks(struct udf_verify *verify,
+			  const struct udf_pending_chunk *chunk,
+			  uint32_t offset, uint32_t count, const uint8_t *read,
+			  struct block_list *suspects)
+{
+	size_t size = verify->partition->block_size;
+	uint32_t mask = chunk_mask(verify, chunk);
+	uint32_t wanted = 0;
+	uint32_t i = 0;
+
+	/* Mostly a chunk is kept as a whole, and all is well. */
+	wanted = (uint32_t)((((uint64_t)1 << count) - 1) << offset);
+	if (read != NULL && (mask & wanted) == wanted &&
+	    memcmp(read, chunk->data + offset * size, count * size) == 0) {
+		return 0;
+	}
+	for (i = offset; i < offset + count; i++) {
+		uint32_t lbn = chunk->first + i;
+		const uint8_t *found = verify->packet;
+		int ret = 0;
+
+		if (((mask >> i) & 1) == 0) {
+			continue;
+		}
+		if (read != NULL) {
+			found = read + (i - offset) * size;
+		} else {
+			uint32_t run = 0;
+			uint32_t block = udf_partition_map(verify->partition,
+							   lbn, 1, &run);
+
+			ret = read_medium_tries(verify, block, verify->packet,
+						size);
+		}
+		if (ret == 0 &&
+		    memcmp(found, chunk->data + i * size, size) == 0) {
+			continue;
+		}
+		if (ret != 0 && !udf_blockdev_is_medium_error(ret)) {
+			return ret;
+		}
+		list_add(suspects, lbn - lbn % verify->packet_blocks);
+	}
+	return 0;
+}
+
+/*
+ * Read back and compare the chunks of one region: neighbours on the
+ * partition, of blocks in all, that fit read_back.
+ */
+static int check_region(struct udf_verify *verify,
+			struct udf_pending_chunk **chunks, uint32_t blocks,
+			struct block_list *suspects)
+{
+	struct udf_partition *partition = verify->partition;
+	size_t size = partition->block_size;
+	uint32_t first = chunks[0]->first;
+	uint32_t done = 0;
+	int ret = 0;
+
+	while (done < blocks) {
+		uint32_t lbn = first + done;
+		uint32_t run = 0;
+		uint32_t block = udf_partition_map(partition, lbn,
+						   blocks - done, &run);
+		uint32_t end = done + run;
+		const uint8_t *read = verify->read_back;
+
+		ret = udf_blockdev_read_medium(partition->dev,
+					       block_offset(verify, block),
+					       verify->read_back, run * size);
+		if (ret != 0 && !udf_blockdev_is_medium_error(ret)) {
+			return ret;
+		}
+		if (ret != 0) {
+			read = NULL;
+		}
+		while (done < end) {
+			const struct udf_pending_chunk *chunk =
+				chunks[done / verify->chunk_blocks];
+			uint32_t offset = done % verify->chunk_blocks;
+			uint32_t count = verify->chunk_blocks - offset;
+
+			if (count > end - done) {
+				count = end - done;
+			}
+			ret = compare_blocks(verify, chunk, offset, count, read,
+					     suspects);
+			if (ret != 0) {
+				return ret;
+			}
+			if (read != NULL) {
+				read += count * size;
+			}
+			done += count;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Read back all that is draining and list the packets of what is not as
+ * written. 0, or an error that is not the medium's.
+ */
+static int check_all(struct udf_verify *verify,
+		     struct udf_pending_chunk **sorted, size_t chunks,
+		     struct block_list *suspects)
+{
+	const size_t region_chunks = READ_BACK_BYTES / UDF_PENDING_CHUNK_BYTES;
+	size_t i = 0;
+	int ret = 0;
+
+	pthread_rwlock_rdlock(&verify->partition->map_lock);
+	while (i < chunks && ret == 0) {
+		size_t n = 1;
+		uint32_t blocks = 0;
+
+		while (n < region_chunks && i + n < chunks &&
+		       sorted[i + n]->first ==
+			       sorted[i + n - 1]->first +
+				       verify->chunk_blocks) {
+			n++;
+		}
+		blocks = (uint32_t)n * verify->chunk_blocks;
+		blocks = range_end(verify, sorted[i]->first, blocks) -
+			 sorted[i]->first;
+		ret = check_region(verify, &sorted[i], blocks, suspects);
+		i += n;
+	}
+	pthread_rwlock_unlock(&verify->partition->map_lock);
+	return ret;
+}
+
+/* Write again what could not be saved before. Errors show when it is read. */
+static void write_failed(struct udf_verify *verify,
+			 struct udf_pending_chunk **sorted, size_t chunks)
+{
+	struct udf_partition *partition = verify->partition;
+	size_t size = partition->block_size;
+	size_t i = 0;
+	uint32_t j = 0;
+
+	pthread_rwlock_rdlock(&partition->map_lock);
+	for (i = 0; i < chunks; i++) {
+		uint32_t failed = 0;
+
+		pthread_mutex_lock(&verify->lock);
+		failed = sorted[i]->failed;
+		pthread_mutex_unlock(&verify->lock);
+		for (j = 0; failed != 0; j++, failed >>= 1) {
+			uint32_t run = 0;
+			uint32_t block = 0;
+
+			if ((failed & 1) == 0) {
+				continue;
+			}
+			block = udf_partition_map(partition,
+						  sorted[i]->first + j, 1,
+						  &run);
+			(void)udf_blockdev_write(partition->dev,
+						 block_offset(verify, block),
+						 sorted[i]->data + j * size,
+						 size);
+		}
+	}
+	pthread_rwlock_unlock(&partition->map_lock);
+}
+
+/*
+ * The packet's blocks as they should be, in verify->packet. Returns false
+ * when the medium has all that we wrote: a write came between, no defect.
+ * map_lock is held exclusively, and the device flushed.
+ */
+static bool packet_is_bad(struct udf_verify *verify, uint32_t first,
+			  uint32_t end)
+{
+	struct udf_partition *partition = verify->partition;
+	size_t size = partition->block_size;
+	bool bad = false;
+	uint32_t lbn = 0;
+
+	for (lbn = first; lbn < end && !bad; lbn++) {
+		const uint8_t *data = NULL;
+		uint32_t run = 0;
+		uint32_t block = 0;
+		int ret = 0;
+
+		/* No writer is about, and only they change these bits. */
+		pthread_mutex_lock(&verify->lock);
+		data = udf_pending_get(verify->draining, lbn);
+		pthread_mutex_unlock(&verify->lock);
+		if (data == NULL) {
+			continue;
+		}
+		block = udf_partition_map(partition, lbn, 1, &run);
+		ret = read_medium_tries(verify, block, verify->packet, size);
+		bad = ret != 0 || memcmp(verify->packet, data, size) != 0;
+	}
+	return bad;
+}
+
+/*
+ * Gather the packet's newest data in verify->packet: what is kept, else what
+ * the medium has. A neighbour that cannot be read is lost, and said so.
+ */
+static void gather_packet(struct udf_verify *verify, uint32_t first,
+			  uint32_t end)
+{
+	struct udf_partition *partition = verify->partition;
+	size_t size = partition->block_size;
+	uint32_t lbn = 0;
+
+	for (lbn = first; lbn < end; lbn++) {
+		uint8_t *p = verify->packet + (lbn - first) * size;
+		int ret = 0;
+
+		if (udf_verify_holds(verify, lbn)) {
+			continue;
+		}
+		ret = udf_partition_rescue(partition, lbn, p);
+		if (ret == 0) {
+			continue;
+		}
+		memset(p, 0, size);
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"block %u of the partition was unreadable when its "
+			"packet was relocated: its data is lost",
+			lbn);
+		pthread_mutex_lock(&verify->lock);
+		list_add(&verify->lost, lbn);
+		pthread_mutex_unlock(&verify->lock);
+	}
+	udf_verify_overlay(verify, first, end - first, verify->packet);
+}
+
+/*
+ * A block that is not on the medium goes back to current, as failed. lock is
+ * held.
+ */
+static void put_back(struct udf_verify *verify, uint32_t lbn,
+		     const uint8_t *data)
+{
+	int *flush_error = &verify->partition->flush_error;
+
+	if (udf_pending_put(verify->current, lbn, 1, data) == 0) {
+		udf_pending_fail(verify->current, lbn);
+		verify->failed++;
+	} else {
+		/* No memory: forgotten, so every later sync has to fail. */
+		__atomic_store_n(flush_error, -EIO, __ATOMIC_RELEASE);
+	}
+}
+
+/* What is draining of the packet goes back. */
+static void keep_failed(struct udf_verify *verify, uint32_t first, uint32_t end,
+			int error)
+{
+	bool first_time = false;
+	uint32_t lbn = 0;
+
+	pthread_mutex_lock(&verify->lock);
+	for (lbn = first; lbn < end; lbn++) {
+		const uint8_t *data = udf_pending_get(verify->draining, lbn);
+
+		if (data == NULL ||
+		    udf_pending_get(verify->current, lbn) != NULL) {
+			continue;
+		}
+		if (!udf_pending_is_failed(verify->draining, lbn)) {
+			first_time = true;
+		}
+		put_back(verify, lbn, data);
+	}
+	pthread_mutex_unlock(&verify->lock);
+	if (first_time) {
+		udf_log(verify->partition->log, UDF_LOG_ERROR,
+			"blocks %u to %u of the partition are bad and cannot "
+			"be relocated: %s",
+			first, end - 1, strerror(-error));
+	}
+}
+
+/* One suspect packet. 1: relocated; 0: it was good; or an error. */
+static int cure_packet(struct udf_verify *verify, uint32_t first,
+		       struct relocation *relocation)
+{
+	struct udf_partition *partition = verify->partition;
+	uint32_t end = range_end(verify, first, verify->packet_blocks);
+	size_t bytes = (size_t)(end - first) * partition->block_size;
+	uint32_t run = 0;
+	int ret = 0;
+
+	if (!packet_is_bad(verify, first, end)) {
+		return 0;
+	}
+	relocation->original = first;
+	relocation->from = udf_partition_map(partition, first, 1, &run);
+	gather_packet(verify, first, end);
+	ret = udf_sparing_relocate(partition->sparing, first, verify->packet,
+				   bytes, &relocation->to);
+	if (ret == 0) {
+		return 1;
+	}
+	if (ret == -ENOSPC && !verify->told_exhausted) {
+		verify->told_exhausted = true;
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"no spare packet is left: bad blocks cannot be "
+			"relocated any more; copy the data to a new medium");
+	}
+	keep_failed(verify, first, end, ret);
+	return ret;
+}
+
+static void log_relocations(struct udf_verify *verify,
+			    const struct relocation *done, size_t count)
+{
+	struct udf_sparing_counts counts = {0};
+	size_t i = 0;
+
+	udf_sparing_count(verify->partition->sparing, &counts);
+	for (i = 0; i < count; i++) {
+		udf_log(verify->partition->log, UDF_LOG_NOTICE,
+			"packet at block %u of the partition relocated from "
+			"block %u to block %u of the volume; sparing table "
+			"sequence %u, %u of %u spares free",
+			done[i].original, done[i].from, done[i].to,
+			counts.sequence, counts.free, counts.total);
+	}
+}
+
+/* Relocate the suspects that are bad, then write the sparing table. */
+static int cure(struct udf_verify *verify, const struct block_list *suspects)
+{
+	struct udf_partition *partition = verify->partition;
+	struct relocation *done = NULL;
+	size_t relocated = 0;
+	size_t i = 0;
+	int error = 0;
+	int ret = 0;
+
+	done = calloc(suspects->count + 1, sizeof(*done));
+	if (done == NULL) {
+		return -ENOMEM;
+	}
+	pthread_rwlock_wrlock(&partition->map_lock);
+	/* A write that raced with the check is on the medium after this. */
+	if (suspects->count > 0) {
+		(void)udf_blockdev_flush(partition->dev);
+	}
+	for (i = 0; i < suspects->count; i++) {
+		ret = cure_packet(verify, suspects->blocks[i],
+				  &done[relocated]);
+		if (ret == 1) {
+			relocated++;
+		} else if (ret != 0 && error == 0) {
+			error = ret;
+		}
+	}
+	ret = udf_sparing_commit(partition->sparing);
+	if (ret != 0 && error == 0) {
+		error = ret;
+	}
+	log_relocations(verify, done, relocated);
+	pthread_rwlock_unlock(&partition->map_lock);
+	free(done);
+	return error;
+}
+
+/* Put all that is draining back, unless it was written again since. */
+static void undrain(struct udf_verify *verify,
+		    struct udf_pending_chunk **sorted, size_t chunks)
+{
+	size_t size = verify->partition->block_size;
+	size_t i = 0;
+	uint32_t j = 0;
+
+	pthread_mutex_lock(&verify->lock);
+	for (i = 0; i < chunks; i++) {
+		for (j = 0; j < verify->chunk_blocks; j++) {
+			uint32_t lbn = sorted[i]->first + j;
+
+			if (((sorted[i]->mask >> j) & 1) == 0) {
+				continue;
+			}
+			put_back(verify, lbn, sorted[i]->data + j * size);
+		}
+	}
+	pthread_mutex_unlock(&verify->lock);
+}
+
+/* The work of a drain, once draining is filled. */
+static int check_and_cure(struct udf_verify *verify,
+			  struct udf_pending_chunk **sorted, size_t chunks)
+{
+	struct udf_partition *partition = verify->partition;
+	struct block_list suspects = {0};
+	int ret = 0;
+
+	write_failed(verify, sorted, chunks);
+	ret = udf_blockdev_flush(partition->dev);
+	if (udf_blockdev_is_medium_error(ret)) {
+		/* About some block, not said which: reading it back tells. */
+		ret = 0;
+	}
+	if (ret == 0) {
+		ret = check_all(verify, sorted, chunks, &suspects);
+	}
+	if (ret == 0) {
+		ret = cure(verify, &suspects);
+	} else {
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"writes cannot be verified: %s", strerror(-ret));
+		undrain(verify, sorted, chunks);
+	}
+	free(suspects.blocks);
+	return ret;
+}
+
+/* Verify all that is kept. Takes drain_lock. */
+static int drain(struct udf_verify *verify)
+{
+	struct udf_pending_chunk **sorted = NULL;
+	struct udf_pending *set = NULL;
+	size_t chunks = 0;
+	int ret = -ENOMEM;
+
+	pthread_mutex_lock(&verify->drain_lock);
+	pthread_mutex_lock(&verify->lock);
+	sorted = udf_pending_sorted(verify->current);
+	if (sorted == NULL) {
+		goto out;
+	}
+	set = verify->current;
+	verify->current = verify->draining;
+	verify->draining = set;
+	verify->failed = 0;
+	chunks = set->chunks;
+	pthread_cond_broadcast(&verify->changed);
+	pthread_mutex_unlock(&verify->lock);
+
+	ret = check_and_cure(verify, sorted, chunks);
+
+	pthread_mutex_lock(&verify->lock);
+	udf_pending_clear(verify->draining);
+out:
+	pthread_mutex_unlock(&verify->lock);
+	pthread_mutex_unlock(&verify->drain_lock);
+	free(sorted);
+	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
+}
+
+static void *drain_thread(void *private_data)
+{
+	struct udf_verify *verify = private_data;
+
+	pthread_mutex_lock(&verify->lock);
+	while (!verify->stop) {
+		int ret = 0;
+
+		if (!verify->wanted) {
+			pthread_cond_wait(&verify->changed, &verify->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&verify->lock);
+		ret = drain(verify);
+		pthread_mutex_lock(&verify->lock);
+		verify->wanted = false;
+		if (ret != 0) {
+			verify->background_error = ret;
+		}
+		pthread_cond_broadcast(&verify->changed);
+	}
+	pthread_mutex_unlock(&verify->lock);
+	return NULL;
+}
+
+/* lock is held. */
+static bool want_thread(struct udf_verify *verify)
+{
+	if (!verify->has_thread) {
+		int ret = pthread_create(&verify->thread, NULL, drain_thread,
+					 verify);
+
+		verify->has_thread = ret == 0;
+	}
+	if (verify->has_thread && !verify->wanted) {
+		verify->wanted = true;
+		pthread_cond_broadcast(&verify->changed);
+	}
+	return verify->has_thread;
+}
+
+int udf_verify_relieve(struct udf_verify *verify)
+{
+	bool by_hand = false;
+	int ret = 0;
+
+	pthread_mutex_lock(&verify->lock);
+	if (udf_pending_bytes(verify->current) >= verify->limit / 4) {
+		by_hand = !want_thread(verify);
+	}
+	/* Half in current, half in draining. */
+	while (verify->wanted &&
+	       udf_pending_bytes(verify->current) >= verify->limit / 2) {
+		pthread_cond_wait(&verify->changed, &verify->lock);
+	}
+	ret = verify->background_error;
+	verify->background_error = 0;
+	pthread_mutex_unlock(&verify->lock);
+	if (by_hand) {
+		ret = drain(verify);
+	}
+	return ret;
+}
+
+int udf_verify_sync(struct udf_verify *verify)
+{
+	int ret = drain(verify);
+
+	if (ret == 0) {
+		ret = __atomic_load_n(&verify->partition->flush_error,
+				      __ATOMIC_ACQUIRE);
+	}
+	return ret;
+}

@@ -5,9 +5,10 @@ It sends what a test tells it to, says nothing of its own, and reports each
 status as the number that was on the wire.
 """
 
+import collections
 import struct
 
-from impacket import smb3, smb3structs
+from impacket import nmb, smb3, smb3structs
 
 # The wire, as in include/fsctl_udf.h; repeated here so that a wrong header
 # does not go unnoticed.
@@ -19,6 +20,7 @@ ENABLED = 1
 DISABLED = 2
 
 SUCCESS = 0x00000000
+PENDING = 0x00000103
 INVALID_PARAMETER = 0xC000000D
 INVALID_DEVICE_REQUEST = 0xC0000010
 ACCESS_DENIED = 0xC0000022
@@ -47,6 +49,15 @@ WRITE_UNBUFFERED = 0x2
 # 3.1.1 is left to smbclient and smbtorture: bookworm's impacket does not sign
 # its tree connect, which a 3.1.1 server refuses.
 DIALECTS = {'2.0.2': 0x0202, '2.1': 0x0210, '3.0': 0x0300, '3.0.2': 0x0302}
+
+
+# SMB2 header (MS-SMB2 2.2.1.1): of an asynchronous response.
+Header = collections.namedtuple(
+    'Header', 'protocol size charge status command credits flags next '
+    'message asynchronous session')
+HEADER = struct.Struct('<4sHHIHHIIQQQ')
+FLAG_RESPONSE = 0x1
+FLAG_ASYNC = 0x2
 
 
 class Refused(Exception):
@@ -102,7 +113,7 @@ class Handle:
     def defect(self, disable):
         return self.fsctl(SET_DEFECT, bytes([disable]))[0]
 
-    def write(self, offset, data, flags=0):
+    def _write(self, offset, data, flags):
         body = smb3structs.SMB2Write()
         body['FileID'] = self.fid
         body['Length'] = len(data)
@@ -110,7 +121,16 @@ class Handle:
         body['WriteChannelInfoOffset'] = 0
         body['Flags'] = flags
         body['Buffer'] = data
+        return body
+
+    def write(self, offset, data, flags=0):
+        body = self._write(offset, data, flags)
         return self.client.send(smb3structs.SMB2_WRITE, body)['Status']
+
+    def write_send(self, offset, data, flags=0):
+        """Send a WRITE without waiting; its message id."""
+        body = self._write(offset, data, flags)
+        return self.client.send_only(smb3structs.SMB2_WRITE, body)
 
     def read(self, offset, length):
         body = smb3structs.SMB2Read()
@@ -143,6 +163,7 @@ class Client:
         self.smb = smb3.SMB3(server.host, server.host,
                              sess_port=server.port, timeout=30,
                              preferredDialect=DIALECTS[dialect])
+        self.session = self.smb._NetBIOSSession
         self.smb.login(server.username, server.password)
         try:
             self.tree = self.call(self.smb.connectTree,
@@ -169,14 +190,34 @@ class Client:
             raise Refused(function.__name__,
                           error.get_error_code()) from None
 
-    def send(self, command, body, flags=0):
-        """A request in the tree; its answer, whatever the status."""
+    def send_only(self, command, body):
+        """A request in the tree; its message id."""
         packet = self.smb.SMB_PACKET()
         packet['Command'] = command
         packet['TreeID'] = self.tree
-        packet['Flags'] = flags
         packet['Data'] = body
-        return self.smb.recvSMB(self.smb.sendSMB(packet))
+        return self.smb.sendSMB(packet)
+
+    def send(self, command, body):
+        """A request in the tree; its answer, whatever the status."""
+        return self.smb.recvSMB(self.send_only(command, body))
+
+    def receive_header(self, timeout=30):
+        """The next message's header; None after the timeout. Not over 3.0
+        and later, where impacket encrypts."""
+        try:
+            message = self.session.recv_packet(timeout)
+        except (nmb.NetBIOSTimeout, nmb.NetBIOSError):
+            return None
+        return Header(*HEADER.unpack_from(message.get_trailer()))
+
+    def cancel(self, pending):
+        """SMB2 CANCEL of a request, by the header of its interim response."""
+        header = HEADER.pack(b'\xfeSMB', 64, 0, 0, smb3structs.SMB2_CANCEL, 0,
+                             FLAG_ASYNC, 0, pending.message,
+                             pending.asynchronous, pending.session)
+        self.session.send_packet(
+            header + bytes(16) + struct.pack('<HH', 4, 0))
 
     def open(self, name, access=READ_ATTRIBUTES, disposition=OPEN, options=0,
              share=7):

@@ -29,7 +29,8 @@ MODULE = os.path.join(BUILD, 'vfs_module', 'vfs_udf.so')
 SUITE = os.path.join(BUILD, 'smbtorture_tests', 'udf.so')
 
 Server = collections.namedtuple(
-    'Server', 'host port username password conf pid directory')
+    'Server', 'host port username password conf pid directory '
+    'username2 password2')
 
 
 class Tap:
@@ -211,7 +212,13 @@ def read_server(directory):
             values[name] = value
     return Server(values['HOST'], int(values['PORT']), values['USERNAME'],
                   values['PASSWORD'], values['SMB_CONF'], int(values['PID']),
-                  directory)
+                  directory, values['USERNAME2'], values['PASSWORD2'])
+
+
+def as_ordinary_user(server):
+    """The same server for an account that has no privileges."""
+    return server._replace(username=server.username2,
+                           password=server.password2)
 
 
 def server_log(server):

@@ -36,7 +36,7 @@ help:
 #: make bench, deb    not there yet
 #:
 #: BUILD=DIR          build there instead of in build/
-#: TARGETS="..."      build only these (udfd udfctl 'module vfs_udf' ...)
+#: TARGETS="..."      build only these (udfd udfctl vfs_udf.so ...)
 #: SANITIZE=1         with the address and undefined behaviour sanitizers
 #: VERBOSE=1          show the compiler's commands
 

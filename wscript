@@ -209,27 +209,28 @@ def udf_program(bld, name, sources, use='', install_path=None, cflags=(),
 
 
 @configure_method
-def samba_module(bld, name, init, sources, samba, install_as, use=''):
+def samba_module(bld, name, init, sources, samba, install_as=None, use=''):
     """A shared object that a stock Samba program loads.
 
     name        the file made is NAME.so in the directory of the wscript
     init        its init function, which Samba looks up as samba_init_module
                 and which is the only name it exports
     samba       source3 (smbd) or source4 (smbtorture)
-    install_as  path below Samba's modules directory
+    install_as  path below Samba's modules directory, if it is installed
 
     Nothing is linked: what the module uses is in the program that loads it.
     """
     exports = bld.srcnode.find_node('tools/samba_module.map')
-    bld(features='c cshlib', name='module ' + name, target=name,
+    bld(features='c cshlib', name=name + '.so', target=name,
         source=sources, includes=includes(bld),
         use=Utils.to_list(use) + [{'source3': 'SAMBA3',
                                    'source4': 'SAMBA4'}[samba]],
         cflags=bld.env.WARNINGS + ['-D%s=samba_init_module' % init],
         linkflags=['-Wl,--version-script=' + exports.abspath()],
         install_path=None).env.cshlib_PATTERN = '%s.so'
-    bld.install_as(os.path.join(bld.env.SAMBA_MODULESDIR, install_as),
-                   bld.path.find_or_declare(name + '.so'), chmod=0o644)
+    if install_as:
+        bld.install_as(os.path.join(bld.env.SAMBA_MODULESDIR, install_as),
+                       bld.path.find_or_declare(name + '.so'), chmod=0o644)
 
 
 @configure_method
@@ -257,7 +258,7 @@ def samba_idl(bld, idl):
             '--', task.inputs[0].abspath()]
         return task.exec_command(command)
 
-    bld(rule=run_pidl, source=node, target=outputs, name='pidl ' + idl,
+    bld(rule=run_pidl, source=node, target=outputs, name=idl,
         before=['c'])
     return 'ndr_%s.c' % base
 

@@ -26,6 +26,8 @@
 #define DIRECT_ALIGN_MIN 512u
 /* The most one bounce of a direct transfer takes. */
 #define BOUNCE_BYTES (1024u * 1024u)
+/* A write of at least so much is sent on to the device at once. */
+#define WRITE_OUT_BYTES (64u * 1024u)
 
 struct file_dev {
 	struct udf_blockdev dev;
@@ -124,6 +126,11 @@ static int file_write(struct udf_blockdev *dev, uint64_t offset,
 	pthread_rwlock_rdlock(&file->direct_lock);
 	ret = pwrite_all(file->fd, offset, buf, len);
 	pthread_rwlock_unlock(&file->direct_lock);
+	if (ret == 0 && len >= WRITE_OUT_BYTES) {
+		/* Only to have less to wait for when the flush comes. */
+		(void)sync_file_range(file->fd, (off_t)offset, (off_t)len,
+				      SYNC_FILE_RANGE_WRITE);
+	}
 	return ret;
 }
 

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Operations that wait until a file's purge-failure count is zero; see
+ * held_ops.h.
+ */
+#include "held_ops.h"
+#include "smb2_request.h"
+#include "smbd/smbd.h"
+#include "lib/util/tevent_ntstatus.h"
+
+struct held_file;
+
+enum held_op_phase {
+	HELD_OP_WAITING,
+	HELD_OP_RUNNING, /* allowed; its request has not been freed yet */
+	HELD_OP_ENDED,	 /* the client has its answer, nothing is done */
+};
+
+/* One operation: the state of its tevent_req. */
+struct held_op {
+	struct held_op *prev, *next;
+
+	struct tevent_req *req;
+	struct held_file *file; /* NULL when ended */
+	struct files_struct *fsp;
+	off_t offset;
+	off_t len;
+
+	enum held_op_phase phase;
+	bool released; /* the count was zero, or the time is up */
+	struct smb2_pending *pending;
+	struct tevent_timer *timer;
+};
+
+/* A file for which operations wait. */
+struct held_file {
+	struct held_file *prev, *next;
+
+	struct held_ops *owner;
+	struct tevent_context *ev;
+	struct udf_file_key key;
+	struct held_op *list;	  /* in the order of their arrival */
+	struct tevent_req *watch; /* while one of them is not released */
+	struct tevent_immediate *kick;
+};
+
+struct held_ops {
+	struct open_state *state;
+	struct held_ops_options options;
+	struct held_file *files;
+	unsigned num_waiting;
+};
+
+static void held_file_watch(struct held_file *file);
+static void held_file_run(struct held_file *file);
+
+struct held_ops *held_ops_create(TALLOC_CTX *mem_ctx,
+				 struct open_state *state,
+				 const struct held_ops_options *options)
+{
+	struct held_ops *ops = NULL;
+
+	ops = talloc_zero(mem_ctx, struct held_ops);
+	if (ops == NULL) {
+		return NULL;
+	}
+	ops->state = state;
+	ops->options = *options;
+	return ops;
+}
+
+bool held_ops_full(const struct held_ops *ops)
+{
+	return ops->num_waiting >= ops->options.max;
+}
+
+static bool ranges_overlap(off_t a, off_t a_len, off_t b, off_t b_len)
+{
+	/* By differences, which cannot overflow for offsets that are >= 0. */
+	if (a <= b) {
+		return b - a < a_len;
+	}
+	return a - b < b_len;
+}
+
+bool held_ops_overlap(const struct held_ops *ops,
+		      const struct files_struct *fsp,
+		      off_t offset,
+		      off_t len)
+{
+	const struct held_file *file = NULL;
+	const struct held_op *op = NULL;
+
+	for (file = ops->files; file != NULL; file = file->next) {
+		for (op = file->list; op != NULL; op = op->next) {
+			if (op->fsp != fsp) {
+				continue;
+			}
+			if (ranges_overlap(op->offset, op->len, offset, len)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static void held_file_kicked(struct tevent_context *ev,
+			     struct tevent_immediate *im,
+			     void *private_data)
+{
+	struct held_file *file = talloc_get_type_abort(private_data,
+						       struct held_file);
+
+	if (file->list != NULL) {
+		held_file_run(file);
+		return;
+	}
+	DLIST_REMOVE(file->owner->files, file);
+	TALLOC_FREE(file);
+}
+
+/* What is left to do when an operation went, but not from where it went. */
+static void held_file_kick(struct held_file *file)
+{
+	tevent_schedule_immediate(file->kick, file->ev, held_file_kicked, file);
+}
+
+/* Take an operation out of the waiting ones. */
+static void held_op_stop_waiting(struct held_op *op, enum held_op_phase phase)
+{
+	SMB_ASSERT(op->phase == HELD_OP_WAITING);
+
+	op->phase = phase;
+	op->file->owner->num_waiting -= 1;
+	TALLOC_FREE(op->timer);
+}
+
+static void held_op_unlink(struct held_op *op)
+{
+	struct held_file *file = op->file;
+
+	DLIST_REMOVE(file->list, op);
+	op->file = NULL;
+	held_file_kick(file);
+}
+
+static int held_op_destructor(struct held_op *op)
+{
+	if (op->file == NULL) {
+		return 0;
+	}
+	if (op->phase == HELD_OP_WAITING) {
+		held_op_stop_waiting(op, HELD_OP_ENDED);
+	}
+	held_op_unlink(op);
+	return 0;
+}
+
+/* smb2_request.c answers the client; nothing is to be done any more. */
+static void held_op_ended(void *private_data)
+{
+	struct held_op *op = talloc_get_type_abort(private_data,
+						   struct held_op);
+
+	/* Freed by the caller. */
+	op->pending = NULL;
+	held_op_stop_waiting(op, HELD_OP_ENDED);
+	held_op_unlink(op);
+}
+
+static void held_op_timeout(struct tevent_context *ev,
+			    struct tevent_timer *te,
+			    struct timeval now,
+			    void *private_data)
+{
+	struct held_op *op = talloc_get_type_abort(private_data,
+						   struct held_op);
+	struct held_file *file = op->file;
+	bool fail = file->owner->options.fail_on_timeout;
+
+	op->timer = NULL;
+	DBG_ERR("%s: a write of %jd bytes at %jd was held for %u s, "
+		"purge-failure mode is still on: %s\n",
+		fsp_str_dbg(op->fsp),
+		(intmax_t)op->len,
+		(intmax_t)op->offset,
+		file->owner->options.timeout,
+		fail ? "it fails" : "it is done now");
+
+	if (fail) {
+		smb2_pending_fail(op->pending, NT_STATUS_PURGE_FAILED);
+		return;
+	}
+	op->released = true;
+	held_file_run(file);
+}
+
+/* Must it wait for one that came before through the same open? */
+static bool held_op_is_behind(const struct held_op *op)
+{
+	const struct held_op *o = NULL;
+
+	for (o = op->file->list; o != op; o = o->next) {
+		if (o->fsp != op->fsp) {
+			continue;
+		}
+		if (ranges_overlap(o->offset, o->len, op->offset, op->len)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct held_op *held_file_next(struct held_file *file)
+{
+	struct held_op *op = NULL;
+
+	for (op = file->list; op != NULL; op = op->next) {
+		if (op->phase == HELD_OP_WAITING && op->released &&
+		    !held_op_is_behind(op))
+		{
+			return op;
+		}
+	}
+	return NULL;
+}
+
+/* Let go what may go. Each start can change the list. */
+static void held_file_run(struct held_file *file)
+{
+	struct held_op *op = NULL;
+
+	while ((op = held_file_next(file)) != NULL) {
+		held_op_stop_waiting(op, HELD_OP_RUNNING);
+		TALLOC_FREE(op->pending);
+		tevent_req_done(op->req);
+	}
+}
+
+static void held_file_zero(struct tevent_req *subreq)
+{
+	struct held_file *file = tevent_req_callback_data(subreq,
+							  struct held_file);
+	struct held_op *op = NULL;
+	struct held_op *next = NULL;
+	NTSTATUS status;
+
+	status = open_state_wait_recv(subreq);
+	TALLOC_FREE(subreq);
+	file->watch = NULL;
+
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_ERR("cannot wait for the count: %s\n", nt_errstr(status));
+	}
+
+	for (op = file->list; op != NULL; op = next) {
+		next = op->next;
+		if (op->phase != HELD_OP_WAITING || op->released) {
+			continue;
+		}
+		if (NT_STATUS_IS_OK(status)) {
+			op->released = true;
+			continue;
+		}
+		smb2_pending_fail(op->pending, NT_STATUS_PURGE_FAILED);
+	}
+	held_file_run(file);
+}
+
+static void held_file_watch(struct held_file *file)
+{
+	if (file->watch != NULL) {
+		return;
+	}
+	file->watch = open_state_wait_send(file,
+					   file->ev,
+					   file->owner->state,
+					   &file->key);
+	if (file->watch == NULL) {
+		return;
+	}
+	tevent_req_set_callback(file->watch, held_file_zero, file);
+}
+
+/* With the tree connect; its requests are answered or their client is gone. */
+static int held_file_destructor(struct held_file *file)
+{
+	struct held_op *op = NULL;
+
+	while ((op = file->list) != NULL) {
+		DLIST_REMOVE(file->list, op);
+		TALLOC_FREE(op->timer);
+		op->phase = HELD_OP_ENDED;
+		op->file = NULL;
+	}
+	return 0;
+}
+
+static struct held_file *held_file_get(struct held_ops *ops,
+				       struct tevent_context *ev,
+				       const struct udf_file_key *key)
+{
+	struct held_file *file = NULL;
+
+	for (file = ops->files; file != NULL; file = file->next) {
+		if (memcmp(&file->key, key, sizeof(*key)) == 0) {
+			return file;
+		}
+	}
+
+	file = talloc_zero(ops, struct held_file);
+	if (file == NULL) {
+		return NULL;
+	}
+	file->kick = tevent_create_immediate(file);
+	if (file->kick == NULL) {
+		TALLOC_FREE(file);
+		return NULL;
+	}
+	file->owner = ops;
+	file->ev = ev;
+	file->key = *key;
+	DLIST_ADD(ops->files, file);
+	talloc_set_destructor(file, held_file_destructor);
+	return file;
+}
+
+static struct held_op *held_ops_first_of(struct held_ops *ops,
+					 const struct files_struct *fsp)
+{
+	struct held_file *file = NULL;
+	struct held_op *op = NULL;
+
+	for (file = ops->files; file != NULL; file = file->next) {
+		for (op = file->list; op != NULL; op = op->next) {
+			if (op->fsp == fsp && op->phase == HELD_OP_WAITING) {
+				return op;
+			}
+		}
+	}
+	return NULL;
+}
+
+void held_ops_close(struct held_ops *ops, const struct files_struct *fsp)
+{
+	struct held_op *op = NULL;
+
+	while ((op = held_ops_first_of(ops, fsp)) != NULL) {
+		smb2_pending_cancel(op->pending);
+	}
+}
+
+struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
+				struct tevent_context *ev,
+				struct held_ops *ops,
+				struct smbd_smb2_request *smb2req,
+				struct files_struct *fsp,
+				const struct udf_file_key *key,
+				off_t offset,
+				off_t len)
+{
+	struct tevent_req *req = NULL;
+	struct held_op *op = NULL;
+	struct held_file *file = NULL;
+	struct timeval end = timeval_current_ofs(ops->options.timeout, 0);
+
+	req = tevent_req_create(mem_ctx, &op, struct held_op);
+	if (req == NULL) {
+		return NULL;
+	}
+	*op = (struct held_op) {
+		.req = req,
+		.fsp = fsp,
+		.offset = offset,
+		.len = len,
+		.phase = HELD_OP_WAITING,
+	};
+
+	file = held_file_get(ops, ev, key);
+	if (file == NULL) {
+		TALLOC_FREE(req);
+		return NULL;
+	}
+	op->file = file;
+	ops->num_waiting += 1;
+	DLIST_ADD_END(file->list, op);
+	talloc_set_destructor(op, held_op_destructor);
+
+	op->pending = smb2_request_pend(op, ev, smb2req, fsp, held_op_ended, op);
+	op->timer = tevent_add_timer(ev, op, end, held_op_timeout, op);
+	if (op->pending == NULL || op->timer == NULL) {
+		TALLOC_FREE(req);
+		return NULL;
+	}
+
+	held_file_watch(file);
+	if (file->watch == NULL) {
+		TALLOC_FREE(req);
+		return NULL;
+	}
+	return req;
+}
+
+NTSTATUS held_op_recv(struct tevent_req *req)
+{
+	return tevent_req_simple_recv_ntstatus(req);
+}

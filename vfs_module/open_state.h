@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What is kept of the opens of a file: a database record per file, an entry
+ * per open, seen by every smbd process (and, under CTDB, by every node).
+ *
+ * A change is in the database before the function returns: a request that
+ * could not be recorded has not happened. Entries whose smbd has died count
+ * for nothing and go when the record is next touched.
+ */
+#ifndef VFS_UDF_OPEN_STATE_H
+#define VFS_UDF_OPEN_STATE_H
+
+#include "includes.h"
+#include "librpc/gen_ndr/misc.h"
+#include "librpc/gen_ndr/server_id.h"
+#include "purge_mode.h"
+#include "store.h"
+
+struct open_state; /* the database */
+
+/* Who an open is. */
+struct open_state_owner {
+	uint64_t persistent_id; /* smbXsrv_open_global's */
+	struct GUID client_guid;
+	struct GUID create_guid;
+	struct server_id server_id; /* of this process */
+};
+
+/* Remembers that a file had no count; zero-initialise. */
+struct open_state_cache {
+	bool quiet;
+	int seqnum;
+};
+
+/*
+ * Open the database, once per process; it is shared by all shares. Needs
+ * root. Entries that a dead smbd left behind are dropped.
+ */
+NTSTATUS open_state_init(struct messaging_context *msg_ctx,
+			 struct open_state **state);
+
+/*
+ * Count one FSCTL_SET_PURGE_FAILURE_MODE. *result says what came of it; the
+ * status is for the database alone, and when it is an error nothing has
+ * changed.
+ */
+NTSTATUS open_state_count(struct open_state *state,
+			  const struct udf_file_key *key,
+			  const struct open_state_owner *owner,
+			  const struct purge_mode_request *request,
+			  enum purge_mode_result *result);
+
+/* The open has turned defect management off, or on again. */
+NTSTATUS open_state_set_defect(struct open_state *state,
+			       const struct udf_file_key *key,
+			       const struct open_state_owner *owner,
+			       bool disabled);
+
+/*
+ * The client has sent another request through the open: it will not replay
+ * the last counted one any more (purge_mode_settle).
+ */
+NTSTATUS open_state_settle(struct open_state *state,
+			   const struct udf_file_key *key,
+			   uint64_t persistent_id);
+
+/* The open is gone, and what it counted with it. */
+NTSTATUS open_state_release(struct open_state *state,
+			    const struct udf_file_key *key,
+			    uint64_t persistent_id);
+
+/* The file's sum over all living opens. */
+NTSTATUS open_state_sum(struct open_state *state,
+			const struct udf_file_key *key,
+			uint64_t *sum);
+
+/*
+ * Is it known without asking the database that the file has no count? Cheap
+ * enough for each write: the database has not changed at all since a sum of
+ * 0 was seen and noted with open_state_note_quiet().
+ *
+ * seqnum is open_state_seqnum() from before the sum was read.
+ */
+bool open_state_is_quiet(struct open_state *state,
+			 const struct open_state_cache *cache);
+int open_state_seqnum(struct open_state *state);
+void open_state_note_quiet(struct open_state *state,
+			   struct open_state_cache *cache,
+			   int seqnum);
+
+/*
+ * Wait until the file's sum is 0. Wakes when an open counts down or goes, in
+ * whichever process or node, and when an smbd that holds a count dies.
+ */
+struct tevent_req *open_state_wait_send(TALLOC_CTX *mem_ctx,
+					struct tevent_context *ev,
+					struct open_state *state,
+					const struct udf_file_key *key);
+NTSTATUS open_state_wait_recv(struct tevent_req *req);
+
+#endif /* VFS_UDF_OPEN_STATE_H */

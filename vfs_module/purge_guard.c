@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Purge-failure mode's rules; see purge_guard.h.
+ */
+#include "purge_guard.h"
+#include "fsctl_codec.h"
+#include "page_cache.h"
+#include "samba_compat.h"
+#include "smb2_request.h"
+#include "vfs_udf.h"
+#include "smbd/smbd.h"
+#include "smbd/fd_handle.h"
+#include "auth.h"
+#include "../libcli/security/security.h"
+
+/*
+ * What an operation has to obey while the count is above zero: one row each.
+ */
+struct purge_guard_rule {
+	bool purge; /* purge its range; without, it fails at once */
+	bool hold;  /* when the purge fails, it waits if it can */
+	NTSTATUS failed;
+};
+
+static const struct purge_guard_rule purge_guard_rules[] = {
+	[PURGE_GUARD_WRITE] = { true, true, NT_STATUS_PURGE_FAILED },
+	[PURGE_GUARD_WRITE_UNBUFFERED] = {
+		true, false, NT_STATUS_PURGE_FAILED
+	},
+	/*
+	 * Mapped or not: a scan's mapping may appear after the check, and
+	 * what was cut off would be gone under it.
+	 */
+	[PURGE_GUARD_SHRINK] = { false, false, NT_STATUS_PURGE_FAILED },
+	[PURGE_GUARD_OVERWRITE] = { true, false, NT_STATUS_USER_MAPPED_FILE },
+	[PURGE_GUARD_ZERO_DATA] = { true, false, NT_STATUS_PURGE_FAILED },
+	[PURGE_GUARD_COPY_TARGET] = { true, true, NT_STATUS_PURGE_FAILED },
+};
+
+static bool user_may_purge(struct vfs_handle_struct *handle)
+{
+	struct udf_conn *conn = handle->data;
+	struct connection_struct *c = handle->conn;
+	const struct auth_session_info *session = c->session_info;
+
+	if (conn->purge_users == NULL) {
+		return true;
+	}
+	return samba_compat_name_in_list(session->unix_info->unix_name,
+					 session->info->domain_name,
+					 lp_const_servicename(SNUM(c)),
+					 session->security_token,
+					 conn->purge_users);
+}
+
+NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
+			   struct files_struct *fsp,
+			   TALLOC_CTX *mem_ctx,
+			   const uint8_t *in,
+			   uint32_t in_len)
+{
+	struct udf_conn *conn = handle->data;
+	struct udf_open *open = NULL;
+	struct smbd_smb2_request *smb2req = NULL;
+	struct smb2_request_header header = { .replay = false };
+	struct purge_mode_request request = { .action = PURGE_MODE_NONE };
+	struct open_state_owner owner;
+	enum fsctl_purge_action action = FSCTL_PURGE_DISABLE;
+	enum fsctl_codec_result decoded;
+	enum purge_mode_result result;
+	NTSTATUS status;
+
+	if ((fsp->access_mask & SEC_FILE_READ_DATA) == 0) {
+		return NT_STATUS_ACCESS_DENIED;
+	}
+	if (!user_may_purge(handle)) {
+		return NT_STATUS_ACCESS_DENIED;
+	}
+	if (fsp->fsp_flags.is_directory) {
+		return NT_STATUS_FILE_IS_A_DIRECTORY;
+	}
+	decoded = fsctl_codec_pull_purge(in, in_len, &action);
+	switch (decoded) {
+	case FSCTL_CODEC_OK:
+		break;
+	case FSCTL_CODEC_SHORT:
+		return NT_STATUS_BUFFER_TOO_SMALL;
+	case FSCTL_CODEC_VALUE:
+		return NT_STATUS_INVALID_PARAMETER;
+	}
+
+	status = udf_open_get_key(handle, fsp, &open);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+
+	smb2req = smb2_request_of(mem_ctx);
+	if (smb2req != NULL) {
+		smb2_request_get_header(smb2req, &header);
+	}
+	request = (struct purge_mode_request) {
+		.action = (action == FSCTL_PURGE_ENABLE) ? PURGE_MODE_ENABLE
+							 : PURGE_MODE_DISABLE,
+		.replay = header.replay,
+		.channel_sequence = header.channel_sequence,
+	};
+
+	udf_open_owner(conn, fsp, &owner);
+	status = open_state_count(conn->state,
+				  &open->key,
+				  &owner,
+				  &request,
+				  &result);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+
+	switch (result) {
+	case PURGE_MODE_COUNTED:
+		open->has_entry = true;
+		open->unsettled = true;
+		return NT_STATUS_OK;
+	case PURGE_MODE_REPLAYED:
+		return NT_STATUS_OK;
+	case PURGE_MODE_OVERFLOW:
+	case PURGE_MODE_UNDERFLOW:
+		break;
+	}
+	return NT_STATUS_INVALID_PARAMETER;
+}
+
+/*
+ * Ask the database for the sum. When it cannot tell, the file is taken for
+ * counted: a scan must not be given up because a record is damaged.
+ */
+static bool ask_for_count(struct udf_conn *conn, struct udf_open *open)
+{
+	uint64_t sum = 0;
+	int seqnum = open_state_seqnum(conn->state);
+	NTSTATUS status;
+
+	status = open_state_sum(conn->state, &open->key, &sum);
+	if (!NT_STATUS_IS_OK(status)) {
+		return true;
+	}
+	if (sum != 0) {
+		return true;
+	}
+	open_state_note_quiet(conn->state, &open->cache, seqnum);
+	return false;
+}
+
+bool purge_guard_is_counted(struct vfs_handle_struct *handle,
+			    struct files_struct *fsp)
+{
+	struct udf_conn *conn = handle->data;
+	struct udf_open *open = NULL;
+	NTSTATUS status;
+
+	open = VFS_FETCH_FSP_EXTENSION(handle, fsp);
+	if (open != NULL && open_state_is_quiet(conn->state, &open->cache)) {
+		return false;
+	}
+
+	status = udf_open_get_key(handle, fsp, &open);
+	if (!NT_STATUS_IS_OK(status)) {
+		/* Not a file of the store: nobody can count it either. */
+		return false;
+	}
+	if (open->unsettled) {
+		open_state_settle(conn->state,
+				  &open->key,
+				  open->persistent_id);
+		open->unsettled = false;
+	}
+	return ask_for_count(conn, open);
+}
+
+static enum page_cache_result purge_as_root(struct files_struct *fsp,
+					    off_t offset,
+					    off_t len)
+{
+	enum page_cache_result result;
+	int saved_errno = 0;
+
+	/* Looking at the page cache asks for the file's owner or root. */
+	become_root();
+	result = page_cache_purge(fsp_get_io_fd(fsp), offset, len);
+	saved_errno = errno;
+	unbecome_root();
+	errno = saved_errno;
+
+	return result;
+}
+
+enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
+					   struct files_struct *fsp,
+					   struct smbd_smb2_request *smb2req,
+					   enum purge_guard_op op,
+					   off_t offset,
+					   off_t len,
+					   NTSTATUS *status)
+{
+	struct udf_conn *conn = handle->data;
+	struct udf_open *open = NULL;
+	const struct purge_guard_rule *rule = NULL;
+	bool behind = false;
+
+	if (!purge_guard_is_counted(handle, fsp)) {
+		return PURGE_GUARD_PROCEED;
+	}
+
+	open = VFS_FETCH_FSP_EXTENSION(handle, fsp);
+	if (op == PURGE_GUARD_WRITE && open != NULL && open->unbuffered) {
+		op = PURGE_GUARD_WRITE_UNBUFFERED;
+	}
+	if (op == PURGE_GUARD_WRITE && smb2req != NULL &&
+	    smb2_request_is_unbuffered_write(smb2req))
+	{
+		op = PURGE_GUARD_WRITE_UNBUFFERED;
+	}
+	rule = &purge_guard_rules[op];
+	*status = rule->failed;
+
+	if (!rule->purge) {
+		return PURGE_GUARD_FAIL;
+	}
+
+	/* It must not overtake one that was held. */
+	behind = held_ops_overlap(conn->held,
+				  fsp,
+				  offset,
+				  (len == 0) ? INT64_MAX : len);
+	if (!behind) {
+		switch (purge_as_root(fsp, offset, len)) {
+		case PAGE_CACHE_PURGED:
+			return PURGE_GUARD_PROCEED;
+		case PAGE_CACHE_ERROR:
+			*status = map_nt_error_from_unix(errno);
+			return PURGE_GUARD_FAIL;
+		case PAGE_CACHE_MAPPED:
+			break;
+		}
+	}
+
+	if (!rule->hold || smb2req == NULL ||
+	    !smb2_request_can_wait(smb2req) || held_ops_full(conn->held))
+	{
+		return PURGE_GUARD_FAIL;
+	}
+	return PURGE_GUARD_HOLD;
+}
+
+bool purge_guard_sync(struct vfs_handle_struct *handle,
+		      struct files_struct *fsp,
+		      enum purge_guard_op op,
+		      off_t offset,
+		      off_t len)
+{
+	enum purge_guard_verdict verdict;
+	NTSTATUS status;
+
+	verdict = purge_guard_check(handle, fsp, NULL, op, offset, len, &status);
+	if (verdict == PURGE_GUARD_PROCEED) {
+		return true;
+	}
+
+	smb2_request_fail_with(fsp, status);
+	/* What a client sees that does not speak SMB2: SHARING_VIOLATION. */
+	errno = EBUSY;
+	return false;
+}

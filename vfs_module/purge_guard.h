@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Purge-failure mode's rules: FSCTL_SET_PURGE_FAILURE_MODE itself, and what
+ * every operation that changes a file's data has to obey while the file's
+ * count is above zero. docs/PROTOCOL.md has both tables.
+ */
+#ifndef VFS_UDF_PURGE_GUARD_H
+#define VFS_UDF_PURGE_GUARD_H
+
+#include "includes.h"
+
+struct smbd_smb2_request;
+
+/*
+ * FSCTL_SET_PURGE_FAILURE_MODE. mem_ctx is that of the fsctl hook.
+ */
+NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
+			   struct files_struct *fsp,
+			   TALLOC_CTX *mem_ctx,
+			   const uint8_t *in,
+			   uint32_t in_len);
+
+/* What is about to be done to a file. */
+enum purge_guard_op {
+	PURGE_GUARD_WRITE,	      /* cached */
+	PURGE_GUARD_WRITE_UNBUFFERED,
+	PURGE_GUARD_SHRINK,	      /* end of file or allocation */
+	PURGE_GUARD_OVERWRITE,	      /* destructive CREATE */
+	PURGE_GUARD_ZERO_DATA,
+	PURGE_GUARD_COPY_TARGET,      /* copy-chunk, duplicate extents */
+};
+
+enum purge_guard_verdict {
+	PURGE_GUARD_PROCEED,
+	PURGE_GUARD_HOLD, /* until the count is zero */
+	PURGE_GUARD_FAIL, /* with the status */
+};
+
+/*
+ * May the file be changed now? Purges what has to be purged. A WRITE is taken
+ * for an unbuffered one by itself if its request or its open says so.
+ *
+ * smb2req is the request that could wait, NULL for a synchronous path: then
+ * PURGE_GUARD_HOLD is never returned. len 0 means to the end of the file.
+ */
+enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
+					   struct files_struct *fsp,
+					   struct smbd_smb2_request *smb2req,
+					   enum purge_guard_op op,
+					   off_t offset,
+					   off_t len,
+					   NTSTATUS *status);
+
+/*
+ * For a synchronous VFS function that returns -1: may it go on? If not, errno
+ * is set, and the status the client will see is seen to.
+ */
+bool purge_guard_sync(struct vfs_handle_struct *handle,
+		      struct files_struct *fsp,
+		      enum purge_guard_op op,
+		      off_t offset,
+		      off_t len);
+
+/* Has the file a count (for all that is known)? */
+bool purge_guard_is_counted(struct vfs_handle_struct *handle,
+			    struct files_struct *fsp);
+
+#endif /* VFS_UDF_PURGE_GUARD_H */

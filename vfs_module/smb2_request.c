@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The SMB2 request on whose behalf a VFS function was called; see
+ * smb2_request.h.
+ */
+#include "smb2_request.h"
+#include "smbd/smbd.h"
+#include "smbd/globals.h"
+#include "../libcli/smb/smb_common.h"
+#include "../lib/util/tevent_ntstatus.h"
+
+/* MS-SMB2 2.2.21: Flags of the WRITE request. */
+#define SMB2_WRITE_BODY_FLAGS_OFS 0x2C
+#define SMB2_WRITE_BODY_MIN_LEN 0x30
+
+struct smbd_smb2_request *smb2_request_of(TALLOC_CTX *mem_ctx)
+{
+	void *p = talloc_find_parent_byname(mem_ctx,
+					    "struct smbd_smb2_request");
+
+	return talloc_get_type(p, struct smbd_smb2_request);
+}
+
+void smb2_request_get_header(struct smbd_smb2_request *smb2req,
+			     struct smb2_request_header *header)
+{
+	const uint8_t *inhdr = SMBD_SMB2_IN_HDR_PTR(smb2req);
+	uint32_t flags = 0;
+
+	*header = (struct smb2_request_header) { .replay = false };
+
+	/* Before SMB 3 the field is a part of Status, which is reserved. */
+	if (smb2req->xconn->protocol < PROTOCOL_SMB3_00) {
+		return;
+	}
+	flags = IVAL(inhdr, SMB2_HDR_FLAGS);
+	header->replay = ((flags & SMB2_HDR_FLAG_REPLAY_OPERATION) != 0);
+	header->channel_sequence = SVAL(inhdr, SMB2_HDR_CHANNEL_SEQUENCE);
+}
+
+static bool smb2_request_is(struct smbd_smb2_request *smb2req, uint16_t opcode)
+{
+	const uint8_t *inhdr = SMBD_SMB2_IN_HDR_PTR(smb2req);
+
+	return SVAL(inhdr, SMB2_HDR_OPCODE) == opcode;
+}
+
+bool smb2_request_is_unbuffered_write(struct smbd_smb2_request *smb2req)
+{
+	const uint8_t *inbody = NULL;
+	uint32_t flags = 0;
+
+	if (!smb2_request_is(smb2req, SMB2_OP_WRITE)) {
+		return false;
+	}
+	if (smb2req->xconn->protocol < PROTOCOL_SMB3_02) {
+		return false;
+	}
+	if (SMBD_SMB2_IN_BODY_LEN(smb2req) < SMB2_WRITE_BODY_MIN_LEN) {
+		return false;
+	}
+	inbody = SMBD_SMB2_IN_BODY_PTR(smb2req);
+	flags = IVAL(inbody, SMB2_WRITE_BODY_FLAGS_OFS);
+
+	return (flags & SMB2_WRITEFLAG_WRITE_UNBUFFERED) != 0;
+}
+
+bool smb2_request_can_wait(struct smbd_smb2_request *smb2req)
+{
+	return !smbd_smb2_is_compound(smb2req);
+}
+
+/*
+ * talloc has no iterator over children; its report has.
+ */
+struct smb2_find_child {
+	const void *parent;
+	bool (*match)(void *child);
+	void *found;
+};
+
+static void smb2_find_child_cb(const void *ptr,
+			       int depth,
+			       int max_depth,
+			       int is_ref,
+			       void *private_data)
+{
+	struct smb2_find_child *f = private_data;
+	void *child = discard_const(ptr);
+
+	if (f->found != NULL || is_ref || ptr == f->parent) {
+		return;
+	}
+	if (f->match(child)) {
+		f->found = child;
+	}
+}
+
+static void *smb2_find_child(const void *parent, bool (*match)(void *child))
+{
+	struct smb2_find_child f = {
+		.parent = parent,
+		.match = match,
+	};
+
+	talloc_report_depth_cb(parent, 0, 1, smb2_find_child_cb, &f);
+	return f.found;
+}
+
+/* Is it the tevent_req of an SMB2 layer's function that may be overruled? */
+static bool smb2_is_layer_req(void *child)
+{
+	static const char *const states[] = {
+		"struct smbd_smb2_setinfo_state",
+		"struct smbd_smb2_write_state",
+		"struct smbd_smb2_ioctl_state",
+	};
+	struct tevent_req *req = talloc_get_type(child, struct tevent_req);
+	struct smbd_smb2_request *smb2req = NULL;
+	const char *name = NULL;
+	size_t i = 0;
+
+	if (req == NULL || !tevent_req_is_in_progress(req)) {
+		return false;
+	}
+
+	/* One that went asynchronous is not being processed now. */
+	smb2req = talloc_get_type(talloc_parent(req),
+				  struct smbd_smb2_request);
+	if (smb2req == NULL || smb2req->subreq == req) {
+		return false;
+	}
+
+	name = talloc_get_name(_tevent_req_data(req));
+	for (i = 0; i < ARRAY_SIZE(states); i++) {
+		if (strcmp(name, states[i]) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct tevent_req *smb2_current_req(struct files_struct *fsp)
+{
+	struct smbXsrv_client *client = fsp->conn->sconn->client;
+	struct smbXsrv_connection *xconn = NULL;
+	struct smbd_smb2_request *smb2req = NULL;
+	struct tevent_req *req = NULL;
+
+	if (client == NULL) {
+		return NULL;
+	}
+
+	for (xconn = client->connections; xconn != NULL; xconn = xconn->next) {
+		for (smb2req = xconn->smb2.requests;
+		     smb2req != NULL;
+		     smb2req = smb2req->next)
+		{
+			if (smb2req->compat_chain_fsp != fsp) {
+				continue;
+			}
+			req = smb2_find_child(smb2req, smb2_is_layer_req);
+			if (req != NULL) {
+				return req;
+			}
+		}
+	}
+	return NULL;
+}
+
+struct smb2_exact_status {
+	NTSTATUS status;
+};
+
+static bool smb2_is_exact_status(void *child)
+{
+	return talloc_get_type(child, struct smb2_exact_status) != NULL;
+}
+
+/* smbd has failed the request with what the errno maps to: overrule it. */
+static void smb2_exact_status_cleanup(struct tevent_req *req,
+				      enum tevent_req_state req_state)
+{
+	struct smb2_exact_status *exact = NULL;
+	NTSTATUS status;
+
+	if (req_state != TEVENT_REQ_USER_ERROR) {
+		return;
+	}
+	exact = talloc_get_type(smb2_find_child(req, smb2_is_exact_status),
+				struct smb2_exact_status);
+	if (exact == NULL) {
+		return;
+	}
+	status = exact->status;
+	tevent_req_set_cleanup_fn(req, NULL);
+	TALLOC_FREE(exact);
+	tevent_req_nterror(req, status);
+}
+
+bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status)
+{
+	struct tevent_req *req = smb2_current_req(fsp);
+	struct smb2_exact_status *exact = NULL;
+
+	if (req == NULL) {
+		return false;
+	}
+	exact = talloc(req, struct smb2_exact_status);
+	if (exact == NULL) {
+		return false;
+	}
+	exact->status = status;
+	tevent_req_set_cleanup_fn(req, smb2_exact_status_cleanup);
+	return true;
+}
+
+struct smb2_pending {
+	struct smb2_pending *prev, *next;
+
+	struct tevent_context *ev;
+	struct smbd_smb2_request *smb2req;
+	struct files_struct *fsp;
+	void (*ended)(void *private_data);
+	void *private_data;
+
+	struct tevent_immediate *im;
+	/* Known from the first event on: */
+	struct tevent_req *layer_req; /* of the SMB2 layer */
+	struct tevent_req *aio_req;   /* what fsp->aio_requests has, if any */
+	/* What the event is for: */
+	bool fail;
+	NTSTATUS status;
+};
+
+/* All of this process; a cancel function is told nothing but its request. */
+static struct smb2_pending *smb2_pendings;
+
+static int smb2_pending_destructor(struct smb2_pending *p)
+{
+	DLIST_REMOVE(smb2_pendings, p);
+	return 0;
+}
+
+/*
+ * Answer the client. The request of the SMB2 layer is failed; the chain of
+ * requests between it and the module never finishes, it is freed.
+ */
+static void smb2_pending_end(struct smb2_pending *p,
+			     NTSTATUS status,
+			     bool from_smbd)
+{
+	struct tevent_req *layer_req = p->layer_req;
+	struct tevent_req *aio_req = p->aio_req;
+	struct tevent_context *ev = p->ev;
+
+	if (layer_req == NULL) {
+		/* Before the first event smbd has not yet said who it is. */
+		layer_req = p->smb2req->subreq;
+	}
+
+	p->ended(p->private_data);
+	TALLOC_FREE(p);
+
+	/*
+	 * The close of a handle waits for its asynchronous requests, and
+	 * believes that a cancelled one is gone at once.
+	 */
+	TALLOC_FREE(aio_req);
+
+	if (from_smbd) {
+		/* smbd is walking its list of requests: answer later. */
+		tevent_req_defer_callback(layer_req, ev);
+	}
+	tevent_req_nterror(layer_req, status);
+}
+
+static bool smb2_pending_cancel_fn(struct tevent_req *req)
+{
+	struct smb2_pending *p = NULL;
+
+	for (p = smb2_pendings; p != NULL; p = p->next) {
+		if (p->layer_req == req || p->aio_req == req) {
+			smb2_pending_end(p, NT_STATUS_CANCELLED, true);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The first event after the VFS function returned: now smbd has made what is
+ * to be taken over.
+ */
+static void smb2_pending_event(struct tevent_context *ev,
+			       struct tevent_immediate *im,
+			       void *private_data)
+{
+	struct smb2_pending *p = talloc_get_type_abort(private_data,
+						       struct smb2_pending);
+	struct files_struct *fsp = p->fsp;
+	unsigned i = 0;
+
+	p->layer_req = p->smb2req->subreq;
+	for (i = 0; i < fsp->num_aio_requests; i++) {
+		if (talloc_is_parent(p, fsp->aio_requests[i])) {
+			p->aio_req = fsp->aio_requests[i];
+		}
+	}
+	if (p->layer_req == NULL) {
+		/* smbd did not wait for us after all. */
+		return;
+	}
+
+	if (p->fail) {
+		smb2_pending_end(p, p->status, false);
+		return;
+	}
+
+	tevent_req_set_cancel_fn(p->layer_req, smb2_pending_cancel_fn);
+	if (p->aio_req != NULL) {
+		tevent_req_set_cancel_fn(p->aio_req, smb2_pending_cancel_fn);
+	}
+}
+
+struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
+				       struct tevent_context *ev,
+				       struct smbd_smb2_request *smb2req,
+				       struct files_struct *fsp,
+				       void (*ended)(void *private_data),
+				       void *private_data)
+{
+	struct smb2_pending *p = NULL;
+
+	p = talloc_zero(mem_ctx, struct smb2_pending);
+	if (p == NULL) {
+		return NULL;
+	}
+	*p = (struct smb2_pending) {
+		.ev = ev,
+		.smb2req = smb2req,
+		.fsp = fsp,
+		.ended = ended,
+		.private_data = private_data,
+	};
+	p->im = tevent_create_immediate(p);
+	if (p->im == NULL) {
+		TALLOC_FREE(p);
+		return NULL;
+	}
+	DLIST_ADD(smb2_pendings, p);
+	talloc_set_destructor(p, smb2_pending_destructor);
+	tevent_schedule_immediate(p->im, ev, smb2_pending_event, p);
+	return p;
+}
+
+void smb2_pending_fail(struct smb2_pending *p, NTSTATUS status)
+{
+	smb2_pending_end(p, status, false);
+}
+
+void smb2_pending_cancel(struct smb2_pending *p)
+{
+	smb2_pending_end(p, NT_STATUS_CANCELLED, true);
+}
+
+void smb2_pending_fail_later(struct smb2_pending *p, NTSTATUS status)
+{
+	p->fail = true;
+	p->status = status;
+	tevent_schedule_immediate(p->im, p->ev, smb2_pending_event, p);
+}

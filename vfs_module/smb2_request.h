@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The SMB2 request on whose behalf a VFS function was called.
+ *
+ * The VFS says errno where SMB2 says NTSTATUS, and errno has no PURGE_FAILED.
+ * So the module reaches for the request itself. This is the only file that
+ * knows smbd's request structures; it uses them, talloc and tevent, and
+ * nothing that a stock smbd does not export.
+ */
+#ifndef VFS_UDF_SMB2_REQUEST_H
+#define VFS_UDF_SMB2_REQUEST_H
+
+#include "includes.h"
+
+struct smbd_smb2_request;
+
+/* The request to which a VFS function's memory context belongs, or NULL. */
+struct smbd_smb2_request *smb2_request_of(TALLOC_CTX *mem_ctx);
+
+/* What the header of the request says. */
+struct smb2_request_header {
+	bool replay; /* SMB2_FLAGS_REPLAY_OPERATION */
+	uint16_t channel_sequence;
+};
+void smb2_request_get_header(struct smbd_smb2_request *smb2req,
+			     struct smb2_request_header *header);
+
+/* Is it a WRITE with SMB2_WRITEFLAG_WRITE_UNBUFFERED (3.0.2 and later)? */
+bool smb2_request_is_unbuffered_write(struct smbd_smb2_request *smb2req);
+
+/*
+ * Can it be answered later? Not as a part of a compound: smbd lets only its
+ * last part go asynchronous, and only some kinds of request.
+ */
+bool smb2_request_can_wait(struct smbd_smb2_request *smb2req);
+
+/*
+ * For a VFS function that is about to fail while the request on fsp is being
+ * processed: let the client see this status instead of what the errno maps
+ * to. False: there is no such request (SMB1, an open of smbd's own), the
+ * client gets the errno's status.
+ */
+bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status);
+
+/*
+ * A request that stays pending in the module, in a VFS function that has
+ * returned an unfinished tevent_req. It can be ended from outside, by SMB2
+ * CANCEL, by the close of its handle, tree or session: then ended() is
+ * called, which must see to it that the tevent_req stays unfinished, and the
+ * client gets NT_STATUS_CANCELLED.
+ *
+ * Lives on mem_ctx, the VFS function's own or a child of it. Free it to give
+ * the request back to smbd.
+ */
+struct smb2_pending;
+struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
+				       struct tevent_context *ev,
+				       struct smbd_smb2_request *smb2req,
+				       struct files_struct *fsp,
+				       void (*ended)(void *private_data),
+				       void *private_data);
+
+/*
+ * End it with a status. The tevent_req is gone with everything on it when the
+ * function returns. For use from an event, never from within the VFS
+ * function.
+ */
+void smb2_pending_fail(struct smb2_pending *pending, NTSTATUS status);
+
+/*
+ * End it with NT_STATUS_CANCELLED, from within any VFS function: the client
+ * is answered from the next turn of the event loop.
+ */
+void smb2_pending_cancel(struct smb2_pending *pending);
+
+/* The same as smb2_pending_fail(), from the next turn of the event loop. */
+void smb2_pending_fail_later(struct smb2_pending *pending, NTSTATUS status);
+
+#endif /* VFS_UDF_SMB2_REQUEST_H */

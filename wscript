@@ -256,7 +256,8 @@ def samba_idl(bld, idl):
             '--ndr-parser', '--includedir=' + os.path.join(room, 'librpc/idl'),
             '--outputdir=' + directory.path_from(task.generator.bld.bldnode),
             '--', task.inputs[0].abspath()]
-        return task.exec_command(command)
+        # pidl writes Samba's own #include paths when it sees its source here.
+        return task.exec_command(command, env=dict(os.environ, srcdir=room))
 
     bld(rule=run_pidl, source=node, target=outputs, name=idl,
         before=['c'])

@@ -1,0 +1,1151 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A directory in memory. See directory.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "directory.h"
+#include "file.h"
+#include "state.h"
+
+/* What a medium writes whole: a FID of ours lies within one of these. */
+#define SECTOR 512u
+
+/* A FID without a name, padded. */
+#define FID_MIN 40u
+
+/* What of a FID a removal changes: the tag and the fields up to the ICB. */
+#define FID_HEAD 40u
+
+/* Free slots by length in steps of 4 bytes; longer ones are not used. */
+#define SLOT_CLASSES (SECTOR / 4 + 1)
+
+/* Directories beyond are not loaded: 16 million names and more. */
+#define DIRECTORY_SIZE_MAX (1u << 30)
+
+/* The name of a deleted FID (UDF 2.1.1): 254, it had 8 bit characters. */
+#define DELETED_COMPRESSION_ID 254u
+
+#define NO_ENTRY UINT32_MAX
+
+enum {
+	BLOCK_ADDED = 1,   /* must be written before removals may be */
+	BLOCK_REMOVED = 2, /* has removals */
+};
+
+struct name_entry {
+	uint32_t offset;
+	uint32_t hash;
+	uint32_t next; /* of the bucket, or of the unused ones */
+};
+
+struct removed_fid {
+	uint32_t offset;
+	uint32_t length;
+	uint8_t head[FID_HEAD]; /* before it was removed */
+};
+
+struct removed_list {
+	struct removed_fid *items;
+	size_t count;
+	size_t capacity;
+};
+
+struct slot_class {
+	uint32_t *offsets;
+	size_t count;
+	size_t capacity;
+};
+
+struct udf_directory {
+	uint8_t *data;
+	uint32_t size;
+	uint32_t capacity;
+	uint8_t *block_flags; /* BLOCK_*, per block */
+	uint32_t block_flags_count;
+
+	struct name_entry *entries;
+	uint32_t entry_count; /* used or on the unused list */
+	uint32_t entry_capacity;
+	uint32_t unused_first;
+	uint32_t *buckets;
+	uint32_t bucket_count; /* a power of two */
+	uint32_t live;
+
+	struct slot_class slots[SLOT_CLASSES];
+	struct removed_list removed;  /* since the last snapshot */
+	struct removed_list removing; /* in the running commit */
+
+	uint32_t parent_offset; /* NO_ENTRY: no parent FID */
+	struct slot_class duplicates; /* FIDs hidden by another of that name */
+};
+
+/*
+ * The name of a FID as we show it. One that a path component cannot be, or
+ * that is no CS0, is shown with the bad characters replaced and a '#' and the
+ * CRC of its bytes behind, so that it can be reached.
+ */
+static void fid_shown_name(const struct udf_fid *fid, char *name)
+{
+	int length = udf_cs0_to_utf8(fid->name, fid->name_length, name,
+				     UDF_NAME_UTF8_MAX + 1);
+	bool bad = length <= 0;
+
+	if (bad) {
+		strcpy(name, "_");
+		length = 1;
+	}
+	for (int i = 0; i < length; i++) {
+		if (name[i] == '/') {
+			name[i] = '_';
+			bad = true;
+		}
+	}
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+		memset(name, '_', (size_t)length);
+		bad = true;
+	}
+	if (bad) {
+		uint16_t crc = udf_crc16(0, fid->name, fid->name_length);
+		static const char digits[] = "0123456789abcdef";
+
+		name[length++] = '#';
+		for (int shift = 12; shift >= 0; shift -= 4) {
+			name[length++] = digits[(crc >> shift) & 15];
+		}
+		name[length] = '\0';
+	}
+}
+
+static uint32_t name_hash(const char *name)
+{
+	uint32_t hash = 2166136261u;
+
+	for (const char *p = name; *p != '\0'; p++) {
+		hash ^= (uint8_t)*p;
+		hash *= 16777619u;
+	}
+	return hash ^ (hash >> 15);
+}
+
+void udf_directory_free(struct udf_directory *directory)
+{
+	if (directory == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < SLOT_CLASSES; i++) {
+		free(directory->slots[i].offsets);
+	}
+	free(directory->duplicates.offsets);
+	free(directory->removed.items);
+	free(directory->removing.items);
+	free(directory->entries);
+	free(directory->buckets);
+	free(directory->block_flags);
+	free(directory->data);
+	free(directory);
+}
+
+static struct udf_directory *directory_alloc(void)
+{
+	struct udf_directory *directory = calloc(1, sizeof(*directory));
+
+	if (directory == NULL) {
+		return NULL;
+	}
+	directory->unused_first = NO_ENTRY;
+	directory->parent_offset = NO_ENTRY;
+	directory->bucket_count = 16;
+	directory->buckets = malloc(directory->bucket_count *
+				    sizeof(*directory->buckets));
+	if (directory->buckets == NULL) {
+		free(directory);
+		return NULL;
+	}
+	memset(directory->buckets, 0xFF,
+	       directory->bucket_count * sizeof(*directory->buckets));
+	return directory;
+}
+
+/* A FID at an offset. Returns its size or -EUCLEAN. */
+static int fid_at(const struct udf_directory *directory, uint32_t offset,
+		  struct udf_fid *fid)
+{
+	if (offset >= directory->size) {
+		return -EUCLEAN;
+	}
+	return decode_fid(&directory->data[offset], directory->size - offset,
+			  UDF_ANY_LOCATION, fid);
+}
+
+/*
+ * The first FID at or after *offset. Returns its size; 0: there is none.
+ * Bytes that are no FID are passed over.
+ */
+static int fid_next(const struct udf_directory *directory, uint32_t *offset,
+		    struct udf_fid *fid)
+{
+	while (*offset < directory->size &&
+	       directory->size - *offset >= UDF_FID_LEN) {
+		int size = fid_at(directory, *offset, fid);
+
+		if (size > 0) {
+			return size;
+		}
+		*offset += 4;
+	}
+	return 0;
+}
+
+/* Room for one more in a growing array. */
+static int array_room(void **array, size_t count, size_t *capacity,
+		      size_t item_size)
+{
+	size_t bigger = *capacity < 8 ? 8 : *capacity * 2;
+	void *moved = NULL;
+
+	if (count < *capacity) {
+		return 0;
+	}
+	moved = realloc(*array, bigger * item_size);
+	if (moved == NULL) {
+		return -ENOMEM;
+	}
+	*array = moved;
+	*capacity = bigger;
+	return 0;
+}
+
+static int slot_list_add(struct slot_class *list, uint32_t offset)
+{
+	void *array = list->offsets;
+	int ret = array_room(&array, list->count, &list->capacity,
+			     sizeof(*list->offsets));
+
+	list->offsets = array;
+	if (ret == 0) {
+		list->offsets[list->count++] = offset;
+	}
+	return ret;
+}
+
+/*
+ * A slot that can be taken again. One that crosses a sector cannot be changed
+ * at one stroke and stays unused; so does one for which there is no memory.
+ */
+static void slot_add(struct udf_directory *directory, uint32_t offset,
+		     uint32_t length)
+{
+	if (length < FID_MIN || length > SECTOR || length % 4 != 0) {
+		return;
+	}
+	if (offset / SECTOR != (offset + length - 1) / SECTOR) {
+		return;
+	}
+	(void)slot_list_add(&directory->slots[length / 4], offset);
+}
+
+static void index_rehash(struct udf_directory *directory)
+{
+	uint32_t count = directory->bucket_count * 2;
+	uint32_t *buckets = malloc(count * sizeof(*buckets));
+
+	if (buckets == NULL) {
+		return;
+	}
+	memset(buckets, 0xFF, count * sizeof(*buckets));
+	for (uint32_t b = 0; b < directory->bucket_count; b++) {
+		uint32_t i = directory->buckets[b];
+
+		while (i != NO_ENTRY) {
+			struct name_entry *e = &directory->entries[i];
+			uint32_t next = e->next;
+
+			e->next = buckets[e->hash & (count - 1)];
+			buckets[e->hash & (count - 1)] = i;
+			i = next;
+		}
+	}
+	free(directory->buckets);
+	directory->buckets = buckets;
+	directory->bucket_count = count;
+}
+
+/* Room for one more name, so that index_add() cannot fail. */
+static int index_reserve(struct udf_directory *directory)
+{
+	size_t capacity = directory->entry_capacity;
+	void *entries = directory->entries;
+	int ret = 0;
+
+	if (directory->unused_first != NO_ENTRY) {
+		return 0;
+	}
+	ret = array_room(&entries, directory->entry_count, &capacity,
+			 sizeof(struct name_entry));
+	directory->entries = entries;
+	directory->entry_capacity = (uint32_t)capacity;
+	return ret;
+}
+
+static void index_add(struct udf_directory *directory, uint32_t hash,
+		      uint32_t offset)
+{
+	uint32_t i = directory->unused_first;
+	uint32_t *bucket = NULL;
+
+	if (i != NO_ENTRY) {
+		directory->unused_first = directory->entries[i].next;
+	} else {
+		i = directory->entry_count++;
+	}
+	bucket = &directory->buckets[hash & (directory->bucket_count - 1)];
+	directory->entries[i] = (struct name_entry){
+		.offset = offset,
+		.hash = hash,
+		.next = *bucket,
+	};
+	*bucket = i;
+	directory->live++;
+	if (directory->live > directory->bucket_count) {
+		index_rehash(directory);
+	}
+}
+
+static void index_remove(struct udf_directory *directory, uint32_t hash,
+			 uint32_t offset)
+{
+	uint32_t *p =
+		&directory->buckets[hash & (directory->bucket_count - 1)];
+
+	while (*p != NO_ENTRY) {
+		struct name_entry *e = &directory->entries[*p];
+		uint32_t i = *p;
+
+		if (e->offset == offset) {
+			*p = e->next;
+			e->next = directory->unused_first;
+			directory->unused_first = i;
+			directory->live--;
+			return;
+		}
+		p = &e->next;
+	}
+}
+
+/* The offset of a name's FID; NO_ENTRY: it is not there. */
+static uint32_t index_find(const struct udf_directory *directory,
+			   const char *name, uint32_t hash)
+{
+	uint32_t i = directory->buckets[hash & (directory->bucket_count - 1)];
+	char shown[UDF_SHOWN_NAME_MAX];
+
+	while (i != NO_ENTRY) {
+		const struct name_entry *e = &directory->entries[i];
+		struct udf_fid fid = { .name_length = 0 };
+
+		if (e->hash == hash &&
+		    fid_at(directory, e->offset, &fid) > 0) {
+			fid_shown_name(&fid, shown);
+			if (strcmp(shown, name) == 0) {
+				return e->offset;
+			}
+		}
+		i = e->next;
+	}
+	return NO_ENTRY;
+}
+
+/*
+ * Index one FID. Of two with one name the newer file is shown: this is what
+ * an interrupted commit can leave behind (commit.c).
+ */
+static int index_fid(struct udf_directory *directory, uint32_t offset,
+		     uint32_t length, const struct udf_fid *fid)
+{
+	char name[UDF_SHOWN_NAME_MAX];
+	struct udf_fid other = { .name_length = 0 };
+	uint32_t other_offset = 0;
+	uint32_t hash = 0;
+	int ret = 0;
+
+	if (fid->characteristics & UDF_FID_DELETED) {
+		slot_add(directory, offset, length);
+		return 0;
+	}
+	if (fid->characteristics & UDF_FID_PARENT) {
+		if (directory->parent_offset == NO_ENTRY) {
+			directory->parent_offset = offset;
+		}
+		return 0;
+	}
+	if (fid->name_length == 0) {
+		return 0;
+	}
+	fid_shown_name(fid, name);
+	hash = name_hash(name);
+	ret = index_reserve(directory);
+	if (ret < 0) {
+		return ret;
+	}
+	other_offset = index_find(directory, name, hash);
+	if (other_offset != NO_ENTRY) {
+		if (fid_at(directory, other_offset, &other) > 0 &&
+		    other.icb.unique_id >= fid->icb.unique_id) {
+			return slot_list_add(&directory->duplicates, offset);
+		}
+		ret = slot_list_add(&directory->duplicates, other_offset);
+		if (ret < 0) {
+			return ret;
+		}
+		index_remove(directory, hash, other_offset);
+	}
+	index_add(directory, hash, offset);
+	return 0;
+}
+
+/* Make room for size bytes. */
+static int data_reserve(struct udf_directory *directory, uint32_t size,
+			uint32_t block_size)
+{
+	uint32_t capacity = directory->capacity;
+	uint32_t blocks = 0;
+	uint8_t *data = NULL;
+	uint8_t *flags = NULL;
+
+	if (size <= capacity) {
+		return 0;
+	}
+	while (capacity < size) {
+		capacity = capacity < block_size ? block_size : capacity * 2;
+	}
+	blocks = capacity / block_size;
+	data = realloc(directory->data, capacity);
+	if (data == NULL) {
+		return -ENOMEM;
+	}
+	memset(&data[directory->capacity], 0, capacity - directory->capacity);
+	directory->data = data;
+	flags = realloc(directory->block_flags, blocks);
+	if (flags == NULL) {
+		return -ENOMEM;
+	}
+	memset(&flags[directory->block_flags_count], 0,
+	       blocks - directory->block_flags_count);
+	directory->block_flags = flags;
+	directory->block_flags_count = blocks;
+	directory->capacity = capacity;
+	return 0;
+}
+
+static int directory_read(struct udf_node *node, struct udf_directory **result)
+{
+	struct udf_directory *directory = NULL;
+	uint64_t partition_bytes = 0;
+	uint32_t offset = 0;
+	ssize_t got = 0;
+	int ret = 0;
+
+	partition_bytes = (uint64_t)node->fs->info->partition_blocks *
+			  node->fs->info->block_size;
+	if (node->size > DIRECTORY_SIZE_MAX || node->size > partition_bytes) {
+		return -EFBIG;
+	}
+	directory = directory_alloc();
+	if (directory == NULL) {
+		return -ENOMEM;
+	}
+	ret = data_reserve(directory, (uint32_t)node->size,
+			   node->fs->info->block_size);
+	if (ret < 0) {
+		goto fail;
+	}
+	got = udf_file_read(node, 0, (size_t)node->size, directory->data);
+	if (got < 0) {
+		ret = (int)got;
+		goto fail;
+	}
+	if ((uint64_t)got != node->size) {
+		ret = -EIO;
+		goto fail;
+	}
+	directory->size = (uint32_t)node->size;
+	while (offset < directory->size) {
+		struct udf_fid fid = { .name_length = 0 };
+		uint32_t expected = offset;
+		int length = fid_next(directory, &offset, &fid);
+
+		if (offset != expected || (length == 0 &&
+					   offset < directory->size)) {
+			udf_volume_log(node->fs->volume, UDF_LOG_WARNING,
+				       "the directory with the ICB in block "
+				       "%u is damaged at byte %u",
+				       node->lbn, expected);
+		}
+		if (length == 0) {
+			break;
+		}
+		ret = index_fid(directory, offset, (uint32_t)length, &fid);
+		if (ret < 0) {
+			goto fail;
+		}
+		offset += (uint32_t)length;
+	}
+	*result = directory;
+	return 0;
+fail:
+	udf_directory_free(directory);
+	return ret;
+}
+
+int udf_directory_load(struct udf_node *node)
+{
+	struct udf_directory *directory = NULL;
+	int ret = 0;
+
+	if (!udf_node_is_directory(node)) {
+		return -ENOTDIR;
+	}
+	if (__atomic_load_n(&node->directory, __ATOMIC_ACQUIRE) != NULL) {
+		return 0;
+	}
+	pthread_rwlock_wrlock(&node->lock);
+	if (node->directory == NULL) {
+		ret = directory_read(node, &directory);
+		if (ret == 0) {
+			__atomic_store_n(&node->directory, directory,
+					 __ATOMIC_RELEASE);
+		}
+	}
+	pthread_rwlock_unlock(&node->lock);
+	return ret;
+}
+
+/* The partition's block that a byte of the directory is in. */
+static uint32_t data_lbn(const struct udf_node *node, uint32_t offset)
+{
+	struct udf_extent e = { .count = 0 };
+
+	if (node->embedded) {
+		return node->lbn;
+	}
+	udf_extent_map_find(&node->map, offset / node->fs->info->block_size,
+			    &e);
+	return e.lbn;
+}
+
+static void mark_blocks(struct udf_node *node, uint32_t offset,
+			uint32_t length, uint8_t flag)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t block_size = node->fs->info->block_size;
+	uint32_t last = (offset + length - 1) / block_size;
+
+	for (uint32_t b = offset / block_size; b <= last; b++) {
+		directory->block_flags[b] |= flag;
+	}
+}
+
+/* Write a FID into the data; it fits. */
+static int fid_put(struct udf_node *node, uint32_t offset, uint32_t length,
+		   struct udf_fid *fid)
+{
+	struct udf_fs *fs = node->fs;
+	uint8_t encoded[SECTOR];
+	int ret = 0;
+
+	fid->tag.id = UDF_TAG_FID;
+	fid->tag.version = fs->tag_version;
+	fid->tag.serial = fs->tag_serial;
+	fid->tag.location = data_lbn(node, offset);
+	fid->version_number = 1;
+	ret = encode_fid(fid, encoded, sizeof(encoded));
+	if (ret < 0) {
+		return ret;
+	}
+	if ((uint32_t)ret != length) {
+		return -EOVERFLOW;
+	}
+	memcpy(&node->directory->data[offset], encoded, length);
+	return 0;
+}
+
+/* Fill a place with a deleted FID of just that length. */
+static int fid_put_unused(struct udf_node *node, uint32_t offset,
+			  uint32_t length)
+{
+	uint8_t name[UDF_NAME_MAX] = { DELETED_COMPRESSION_ID };
+	uint8_t filler[SECTOR] = { 0 };
+	uint32_t name_length = length - UDF_FID_LEN;
+	uint32_t filler_length = 0;
+	struct udf_regid ours = { .flags = 0 };
+	struct udf_fid fid = {
+		.characteristics = UDF_FID_DELETED,
+		.name = name,
+		.impl_use = filler,
+	};
+
+	if (name_length > 251) {
+		/* In steps of 4, as implementation use has to be. */
+		filler_length = (name_length - 251 + 3) / 4 * 4;
+		name_length -= filler_length;
+		if (filler_length < UDF_REGID_LEN) {
+			name_length -= UDF_REGID_LEN - filler_length;
+			filler_length = UDF_REGID_LEN;
+		}
+		udf_our_regid(&ours);
+		udf_encode_regid(&ours, filler);
+	}
+	fid.name_length = (uint8_t)name_length;
+	fid.impl_use_length = (uint16_t)filler_length;
+	return fid_put(node, offset, length, &fid);
+}
+
+/* All FIDs say the block they begin in; after a move they are written anew. */
+static int fids_relocate(struct udf_node *node)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t offset = 0;
+
+	for (;;) {
+		struct udf_fid fid = { .name_length = 0 };
+		struct udf_tag tag = { .id = UDF_TAG_FID };
+		int length = fid_next(directory, &offset, &fid);
+		int ret = 0;
+
+		if (length == 0) {
+			return 0;
+		}
+		tag = fid.tag;
+		tag.location = data_lbn(node, offset);
+		ret = encode_tag(&tag, &directory->data[offset],
+				 (size_t)length,
+				 (size_t)length - UDF_TAG_LEN);
+		if (ret < 0) {
+			return ret;
+		}
+		offset += (uint32_t)length;
+	}
+}
+
+/* Let the directory be size bytes long, moving it out of the ICB if need be. */
+static int directory_grow(struct udf_node *node, uint32_t size)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t block_size = node->fs->info->block_size;
+	int ret = 0;
+
+	if (size > DIRECTORY_SIZE_MAX) {
+		return -EFBIG;
+	}
+	ret = data_reserve(directory, size, block_size);
+	if (ret < 0) {
+		return ret;
+	}
+	if (node->embedded && size > udf_node_embedded_max(node)) {
+		ret = udf_file_unembed(node);
+		if (ret < 0) {
+			return ret;
+		}
+		ret = fids_relocate(node);
+		if (ret < 0) {
+			return ret;
+		}
+		mark_blocks(node, 0, directory->size, BLOCK_ADDED);
+	}
+	if (!node->embedded) {
+		uint64_t blocks = ((uint64_t)size + block_size - 1) /
+				  block_size;
+
+		ret = udf_file_extend(node, blocks);
+		if (ret < 0) {
+			return ret;
+		}
+	}
+	directory->size = size;
+	node->size = size;
+	return 0;
+}
+
+/*
+ * A place for a FID of a length: a free slot, the smallest that does, or at
+ * the end, where the rest of a sector that is too short is filled up.
+ */
+static int slot_take(struct udf_node *node, uint32_t length, uint32_t *offset)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t end = directory->size;
+	uint32_t left = SECTOR - end % SECTOR;
+	int ret = 0;
+
+	for (uint32_t c = length / 4; c < SLOT_CLASSES; c++) {
+		struct slot_class *list = &directory->slots[c];
+		uint32_t rest = c * 4 - length;
+
+		if (list->count == 0 || (rest > 0 && rest < FID_MIN)) {
+			continue;
+		}
+		*offset = list->offsets[list->count - 1];
+		if (rest > 0) {
+			ret = fid_put_unused(node, *offset + length, rest);
+			if (ret < 0) {
+				return ret;
+			}
+			slot_add(directory, *offset + length, rest);
+		}
+		list->count--;
+		return 0;
+	}
+
+	if (end % 4 != 0) {
+		return -EUCLEAN;
+	}
+	if (length <= left) {
+		*offset = end;
+		return directory_grow(node, end + length);
+	}
+	/* No FID is as short as a short rest: that one crosses the sector's
+	 * end, which does no harm, as it is never changed again. */
+	left = left < FID_MIN ? FID_MIN : left;
+	ret = directory_grow(node, end + left + length);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = fid_put_unused(node, end, left);
+	if (ret < 0) {
+		return ret;
+	}
+	mark_blocks(node, end, left, BLOCK_ADDED);
+	slot_add(directory, end, left);
+	*offset = end + left;
+	return 0;
+}
+
+static void fid_set_target(struct udf_fid *fid, const struct udf_node *target,
+			   uint32_t fid_unique_id)
+{
+	const struct udf_volume_info *info = target->fs->info;
+
+	fid->icb = (struct udf_ad){
+		.length = info->block_size,
+		.addr = {
+			.block = target->lbn,
+			.partition = info->partition_ref,
+		},
+		.unique_id = fid_unique_id,
+	};
+	fid->characteristics &= (uint8_t)~UDF_FID_DIRECTORY;
+	if (udf_node_is_directory(target)) {
+		fid->characteristics |= UDF_FID_DIRECTORY;
+	}
+}
+
+int udf_directory_init(struct udf_node *node, const struct udf_node *parent)
+{
+	struct udf_directory *directory = directory_alloc();
+	struct udf_fid fid = { .characteristics = UDF_FID_PARENT };
+	uint32_t offset = 0;
+	int ret = 0;
+
+	if (directory == NULL) {
+		return -ENOMEM;
+	}
+	node->directory = directory;
+	fid_set_target(&fid, parent, (uint32_t)parent->unique_id);
+	fid.characteristics |= UDF_FID_DIRECTORY;
+	ret = slot_take(node, FID_MIN, &offset);
+	if (ret == 0) {
+		ret = fid_put(node, offset, FID_MIN, &fid);
+	}
+	if (ret == 0) {
+		directory->parent_offset = offset;
+		mark_blocks(node, offset, FID_MIN, BLOCK_ADDED);
+	}
+	return ret;
+}
+
+static void entry_fill(uint32_t offset, const struct udf_fid *fid,
+		       struct udf_dirent *entry)
+{
+	entry->offset = offset;
+	entry->characteristics = fid->characteristics;
+	entry->icb = fid->icb.addr.block;
+	entry->fid_unique_id = fid->icb.unique_id;
+	fid_shown_name(fid, entry->name);
+}
+
+int udf_directory_find(struct udf_node *node, const char *name,
+		       struct udf_dirent *entry)
+{
+	struct udf_directory *directory = node->directory;
+	struct udf_fid fid = { .name_length = 0 };
+	uint8_t cs0[UDF_NAME_MAX];
+	uint32_t offset = index_find(directory, name, name_hash(name));
+	int ret = 0;
+
+	if (offset == NO_ENTRY) {
+		ret = udf_utf8_to_cs0(name, strlen(name), cs0, sizeof(cs0));
+		return ret < 0 ? ret : -ENOENT;
+	}
+	if (fid_at(directory, offset, &fid) <= 0) {
+		return -EUCLEAN;
+	}
+	entry_fill(offset, &fid, entry);
+	return 0;
+}
+
+int udf_directory_insert(struct udf_node *node, const char *name,
+			 const struct udf_node *target, uint32_t fid_unique_id)
+{
+	struct udf_directory *directory = node->directory;
+	uint8_t cs0[UDF_NAME_MAX];
+	struct udf_fid fid = { .name = cs0 };
+	uint32_t offset = 0;
+	uint32_t length = 0;
+	int ret = 0;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+		return -EEXIST;
+	}
+	ret = udf_utf8_to_cs0(name, strlen(name), cs0, sizeof(cs0));
+	if (ret < 0) {
+		return ret;
+	}
+	if (ret == 0) {
+		return -ENOENT;
+	}
+	fid.name_length = (uint8_t)ret;
+	fid_set_target(&fid, target, fid_unique_id);
+	length = (uint32_t)udf_fid_size(fid.name_length, 0);
+	ret = index_reserve(directory);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = slot_take(node, length, &offset);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = fid_put(node, offset, length, &fid);
+	if (ret < 0) {
+		return ret;
+	}
+	mark_blocks(node, offset, length, BLOCK_ADDED);
+	index_add(directory, name_hash(name), offset);
+	return 0;
+}
+
+/* Change a FID's head in place; what follows it stays. */
+static int fid_rewrite(struct udf_node *node, uint32_t offset,
+		       const struct udf_fid *fid, uint32_t length)
+{
+	uint8_t *data = &node->directory->data[offset];
+	struct udf_tag tag = fid->tag;
+
+	tag.location = data_lbn(node, offset);
+	data[18] = fid->characteristics;
+	encode_long_ad(&fid->icb, &data[20]);
+	return encode_tag(&tag, data, length, length - UDF_TAG_LEN);
+}
+
+static int fid_delete(struct udf_node *node, uint32_t offset)
+{
+	struct udf_directory *directory = node->directory;
+	struct removed_fid removed = { .offset = offset };
+	struct udf_fid fid = { .name_length = 0 };
+	struct removed_list *list = &directory->removed;
+	void *items = list->items;
+	int length = fid_at(directory, offset, &fid);
+	int ret = 0;
+
+	if (length <= 0) {
+		return -EUCLEAN;
+	}
+	ret = array_room(&items, list->count, &list->capacity,
+			 sizeof(*list->items));
+	list->items = items;
+	if (ret < 0) {
+		return ret;
+	}
+	removed.length = (uint32_t)length;
+	memcpy(removed.head, &directory->data[offset], FID_HEAD);
+	/* UDF 2.3.4.2: a deleted FID has no ICB. */
+	fid.characteristics |= UDF_FID_DELETED;
+	fid.icb = (struct udf_ad){ .length = 0 };
+	ret = fid_rewrite(node, offset, &fid, (uint32_t)length);
+	if (ret < 0) {
+		return ret;
+	}
+	list->items[list->count++] = removed;
+	mark_blocks(node, offset, (uint32_t)length, BLOCK_REMOVED);
+	return 0;
+}
+
+int udf_directory_remove(struct udf_node *node, uint32_t offset)
+{
+	struct udf_directory *directory = node->directory;
+	struct udf_fid fid = { .name_length = 0 };
+	char name[UDF_SHOWN_NAME_MAX];
+	int ret = 0;
+
+	if (fid_at(directory, offset, &fid) <= 0) {
+		return -EUCLEAN;
+	}
+	fid_shown_name(&fid, name);
+	ret = fid_delete(node, offset);
+	if (ret == 0) {
+		index_remove(directory, name_hash(name), offset);
+	}
+	return ret;
+}
+
+int udf_directory_drop_duplicates(struct udf_node *node)
+{
+	struct slot_class *list = &node->directory->duplicates;
+	int dropped = 0;
+
+	while (list->count > 0) {
+		list->count--;
+		if (fid_delete(node, list->offsets[list->count]) == 0) {
+			dropped++;
+		}
+	}
+	return dropped;
+}
+
+int udf_directory_retarget(struct udf_node *node, uint32_t offset,
+			   const struct udf_node *target,
+			   uint32_t fid_unique_id)
+{
+	struct udf_fid fid = { .name_length = 0 };
+	int length = fid_at(node->directory, offset, &fid);
+	int ret = 0;
+
+	if (length <= 0) {
+		return -EUCLEAN;
+	}
+	fid_set_target(&fid, target, fid_unique_id);
+	ret = fid_rewrite(node, offset, &fid, (uint32_t)length);
+	if (ret == 0) {
+		mark_blocks(node, offset, (uint32_t)length, BLOCK_ADDED);
+	}
+	return ret;
+}
+
+int udf_directory_set_parent(struct udf_node *node,
+			     const struct udf_node *parent)
+{
+	uint32_t offset = node->directory->parent_offset;
+
+	if (offset == NO_ENTRY) {
+		return 0;
+	}
+	return udf_directory_retarget(node, offset, parent,
+				      (uint32_t)parent->unique_id);
+}
+
+int udf_directory_parent(const struct udf_node *node, uint32_t *lbn)
+{
+	const struct udf_directory *directory = node->directory;
+	struct udf_fid fid = { .name_length = 0 };
+
+	if (directory->parent_offset == NO_ENTRY ||
+	    fid_at(directory, directory->parent_offset, &fid) <= 0) {
+		return -ENOENT;
+	}
+	*lbn = fid.icb.addr.block;
+	return 0;
+}
+
+bool udf_directory_is_empty(const struct udf_node *node)
+{
+	const struct udf_directory *directory = node->directory;
+
+	return directory->live == 0 && directory->duplicates.count == 0;
+}
+
+/* Is this the FID that the index has for its name? */
+static bool fid_is_shown(const struct udf_directory *directory,
+			 uint32_t offset)
+{
+	for (size_t i = 0; i < directory->duplicates.count; i++) {
+		if (directory->duplicates.offsets[i] == offset) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int udf_directory_next(struct udf_node *node, uint64_t *position,
+		       struct udf_dirent *entry)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t offset = 0;
+
+	if (*position > directory->size) {
+		return -ENOENT;
+	}
+	offset = (uint32_t)*position;
+	for (;;) {
+		struct udf_fid fid = { .name_length = 0 };
+		int length = fid_next(directory, &offset, &fid);
+
+		if (length == 0) {
+			return -ENOENT;
+		}
+		*position = offset + (uint32_t)length;
+		if ((fid.characteristics &
+		     (UDF_FID_DELETED | UDF_FID_PARENT)) == 0 &&
+		    fid.name_length > 0 && fid_is_shown(directory, offset)) {
+			entry_fill(offset, &fid, entry);
+			return 0;
+		}
+		offset += (uint32_t)length;
+	}
+}
+
+int udf_directory_each(struct udf_node *node, udf_fid_visit_fn visit,
+		       void *private_data)
+{
+	uint32_t offset = 0;
+	int ret = udf_directory_load(node);
+
+	if (ret < 0) {
+		return ret;
+	}
+	for (;;) {
+		struct udf_fid fid = { .name_length = 0 };
+		int length = fid_next(node->directory, &offset, &fid);
+
+		if (length == 0) {
+			return 0;
+		}
+		ret = visit(private_data, &fid);
+		if (ret != 0) {
+			return ret;
+		}
+		offset += (uint32_t)length;
+	}
+}
+
+/* Put back, in a copy that begins at from, what removals have changed. */
+static void undo_removals(const struct udf_directory *directory,
+			  uint8_t *copy, uint32_t from, uint32_t length)
+{
+	for (size_t i = 0; i < directory->removed.count; i++) {
+		const struct removed_fid *r = &directory->removed.items[i];
+
+		for (uint32_t k = 0; k < FID_HEAD; k++) {
+			uint32_t at = r->offset + k;
+
+			if (at >= from && at - from < length) {
+				copy[at - from] = r->head[k];
+			}
+		}
+	}
+}
+
+static int store_embedded(struct udf_node *node,
+			  const struct udf_directory_sink *sink)
+{
+	struct udf_directory *directory = node->directory;
+	uint8_t *copy = NULL;
+	int ret = 0;
+
+	copy = malloc(directory->size + 1);
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(copy, directory->data, directory->size);
+	/* A directory that was never on the medium has nothing to keep. */
+	if (!node->fresh) {
+		undo_removals(directory, copy, 0, directory->size);
+	}
+	ret = sink->store_embedded(sink->private_data, node, copy, false);
+	if (ret == 0 && !node->fresh && directory->removed.count > 0) {
+		ret = sink->store_embedded(sink->private_data, node,
+					   directory->data, true);
+	}
+	free(copy);
+	return ret;
+}
+
+static int store_blocks(struct udf_node *node,
+			const struct udf_directory_sink *sink)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t block_size = node->fs->info->block_size;
+	uint32_t blocks = (directory->size + block_size - 1) / block_size;
+	uint8_t *copy = malloc(block_size);
+	int ret = 0;
+
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t b = 0; b < blocks && ret == 0; b++) {
+		uint8_t flags = directory->block_flags[b];
+		uint32_t from = b * block_size;
+		uint32_t lbn = data_lbn(node, from);
+
+		if (flags & BLOCK_ADDED) {
+			memcpy(copy, &directory->data[from], block_size);
+			if (!node->fresh) {
+				undo_removals(directory, copy, from,
+					      block_size);
+			}
+			ret = sink->store(sink->private_data, lbn, copy,
+					  false);
+		}
+		if (ret == 0 && (flags & BLOCK_REMOVED)) {
+			ret = sink->store(sink->private_data, lbn,
+					  &directory->data[from], true);
+		}
+	}
+	free(copy);
+	return ret;
+}
+
+int udf_directory_store(struct udf_node *node,
+			const struct udf_directory_sink *sink)
+{
+	struct udf_directory *directory = node->directory;
+	int ret = 0;
+
+	if (node->embedded) {
+		ret = store_embedded(node, sink);
+	} else {
+		ret = store_blocks(node, sink);
+	}
+	if (ret < 0) {
+		return ret;
+	}
+	memset(directory->block_flags, 0, directory->block_flags_count);
+	directory->removing = directory->removed;
+	directory->removed = (struct removed_list){ .items = NULL };
+	return 0;
+}
+
+void udf_directory_stored(struct udf_node *node, bool good)
+{
+	struct udf_directory *directory = node->directory;
+
+	if (directory == NULL) {
+		return;
+	}
+	if (good) {
+		for (size_t i = 0; i < directory->removing.count; i++) {
+			const struct removed_fid *r =
+				&directory->removing.items[i];
+
+			slot_add(directory, r->offset, r->length);
+		}
+	} else if (directory->size > 0) {
+		/* Their slots wait for the next mount; all is written again,
+		 * without the order that this commit could not keep. */
+		mark_blocks(node, 0, directory->size,
+			    BLOCK_ADDED | BLOCK_REMOVED);
+	}
+	free(directory->removing.items);
+	directory->removing = (struct removed_list){ .items = NULL };
+}

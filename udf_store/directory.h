@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A directory: its FIDs (ECMA-167 4/14.4) in memory as they are on the
+ * medium, with a hash index over the names.
+ *
+ * A FID that we write lies within one 512 byte sector, so a change of one
+ * name is whole or not there after a power cut. A slot is split when a
+ * shorter FID takes it but never joined with another: the places of FIDs do
+ * not move, so a position of readdir stays good under change.
+ *
+ * A removed FID goes to the medium only when all that the same commit adds
+ * is there (udf_directory_store), so that a file that is renamed always has
+ * one of its names; its slot can be taken again after that.
+ *
+ * The node's lock protects all of it. Functions that change take it for
+ * writing; they work on loaded directories.
+ */
+#ifndef UDF_STORE_DIRECTORY_H
+#define UDF_STORE_DIRECTORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ecma167.h"
+#include "node.h"
+
+struct udf_directory;
+
+/* A name as shown, with its NUL: room for what marks one we cannot show. */
+#define UDF_SHOWN_NAME_MAX (UDF_NAME_UTF8_MAX + 8u)
+
+struct udf_dirent {
+	uint32_t offset; /* of the FID: who it is */
+	uint8_t characteristics;
+	uint32_t icb; /* block of its ICB */
+	uint32_t fid_unique_id;
+	char name[UDF_SHOWN_NAME_MAX];
+};
+
+/* Read the directory if it is not in memory yet. Takes the lock itself. */
+int udf_directory_load(struct udf_node *node);
+void udf_directory_free(struct udf_directory *directory);
+
+/* Make an empty one in a new node: the parent's FID alone. */
+int udf_directory_init(struct udf_node *node, const struct udf_node *parent);
+
+/* -ENOENT; -ENAMETOOLONG; -EILSEQ: not UTF-8. */
+int udf_directory_find(struct udf_node *node, const char *name,
+		       struct udf_dirent *entry);
+
+/*
+ * Add a name. The caller knows that it is not there. Checks the name as
+ * udf_directory_find() does, and "." and "..". -ENOSPC, -EFBIG.
+ */
+int udf_directory_insert(struct udf_node *node, const char *name,
+			 const struct udf_node *target, uint32_t fid_unique_id);
+
+/* Remove the name at an offset. */
+int udf_directory_remove(struct udf_node *node, uint32_t offset);
+
+/* Let the name at an offset lead to another node, at one stroke. */
+int udf_directory_retarget(struct udf_node *node, uint32_t offset,
+			   const struct udf_node *target,
+			   uint32_t fid_unique_id);
+
+/* Let ".." lead to another directory. */
+int udf_directory_set_parent(struct udf_node *node,
+			     const struct udf_node *parent);
+/* The ICB's block of "..": -ENOENT, it has no parent FID. */
+int udf_directory_parent(const struct udf_node *node, uint32_t *lbn);
+
+/* No names but ".." */
+bool udf_directory_is_empty(const struct udf_node *node);
+
+/*
+ * The next name at or after *position (0: the first); *position moves behind
+ * it. "." and ".." are not among them. -ENOENT: no more.
+ */
+int udf_directory_next(struct udf_node *node, uint64_t *position,
+		       struct udf_dirent *entry);
+
+/*
+ * Call visit for each FID, deleted ones and the parent too; stops when it
+ * returns non-zero, which is passed on.
+ */
+typedef int (*udf_fid_visit_fn)(void *private_data, const struct udf_fid *fid);
+int udf_directory_each(struct udf_node *node, udf_fid_visit_fn visit,
+		       void *private_data);
+
+/* Remove FIDs whose name another FID has too; returns how many. */
+int udf_directory_drop_duplicates(struct udf_node *node);
+
+/*
+ * The commit's snapshot (commit.c), nothing changes meanwhile. Each changed
+ * block is given to store: first as it must be before removed names may go,
+ * then, last set, as it shall be at the end. lbn is the block; for an
+ * embedded directory, store_embedded gets the data. The directory is clean
+ * then, and what it removed is on its way.
+ */
+struct udf_directory_sink {
+	int (*store)(void *private_data, uint32_t lbn, const uint8_t *block,
+		     bool last);
+	int (*store_embedded)(void *private_data, struct udf_node *node,
+			      const uint8_t *data, bool last);
+	void *private_data;
+};
+int udf_directory_store(struct udf_node *node,
+			const struct udf_directory_sink *sink);
+/* The commit ended: slots are free again, or, failed, all is dirty again. */
+void udf_directory_stored(struct udf_node *node, bool good);
+
+#endif /* UDF_STORE_DIRECTORY_H */

@@ -1,0 +1,755 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A node's metadata from and to the medium: the ICB (ECMA-167 4/14.9 and
+ * 4/14.17), its allocation descriptors of any form, and the AEDs (4/14.5)
+ * that continue them. Tolerant in reading; what we write is strategy 4 with
+ * short allocation descriptors or embedded data.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "node.h"
+#include "state.h"
+
+/* Strategy 4096: more indirections than any write-once disc has. */
+#define INDIRECT_MAX 65536u
+
+/* Extents that one udf_extent_map_set() can add to a map. */
+#define MAP_CHANGE_MAX 2u
+
+#define INDIRECT_ICB_OFFSET (UDF_TAG_LEN + UDF_ICBTAG_LEN)
+
+/* UDF permissions to mode bits: the same order, 5 bits apart. */
+static mode_t mode_from_icb(const struct udf_icb *icb)
+{
+	uint32_t p = icb->permissions;
+	mode_t mode = 0;
+
+	mode |= (p >> UDF_PERM_OTHER_SHIFT) & 07;
+	mode |= ((p >> UDF_PERM_GROUP_SHIFT) & 07) << 3;
+	mode |= ((p >> UDF_PERM_OWNER_SHIFT) & 07) << 6;
+	if (icb->icbtag.flags & UDF_ICB_SETUID) {
+		mode |= S_ISUID;
+	}
+	if (icb->icbtag.flags & UDF_ICB_SETGID) {
+		mode |= S_ISGID;
+	}
+	if (icb->icbtag.flags & UDF_ICB_STICKY) {
+		mode |= S_ISVTX;
+	}
+	return mode;
+}
+
+/*
+ * Mode bits to UDF permissions. The two that POSIX lacks follow writing (UDF
+ * 3.3.3.3); the owner may always change attributes.
+ */
+static uint32_t permissions_from_mode(mode_t mode)
+{
+	static const unsigned int shifts[3] = {
+		UDF_PERM_OTHER_SHIFT,
+		UDF_PERM_GROUP_SHIFT,
+		UDF_PERM_OWNER_SHIFT,
+	};
+	uint32_t permissions = 0;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		uint32_t bits = (mode >> (3 * i)) & 07;
+
+		if (bits & UDF_PERM_WRITE) {
+			bits |= UDF_PERM_CHATTR | UDF_PERM_DELETE;
+		}
+		permissions |= bits << shifts[i];
+	}
+	return permissions | UDF_PERM_CHATTR << UDF_PERM_OWNER_SHIFT;
+}
+
+static uint16_t flags_from_mode(uint16_t flags, mode_t mode)
+{
+	flags &= (uint16_t)~(UDF_ICB_SETUID | UDF_ICB_SETGID | UDF_ICB_STICKY);
+	if (mode & S_ISUID) {
+		flags |= UDF_ICB_SETUID;
+	}
+	if (mode & S_ISGID) {
+		flags |= UDF_ICB_SETGID;
+	}
+	if (mode & S_ISVTX) {
+		flags |= UDF_ICB_STICKY;
+	}
+	return flags;
+}
+
+/* Where the walk along the allocation descriptors is. */
+struct ad_walk {
+	const struct udf_volume_info *info;
+	struct udf_node *node;
+	uint64_t position; /* bytes of the file described so far */
+	uint32_t next_aed; /* block; 0: no more */
+	bool ended;
+};
+
+/* One descriptor into the map. */
+static int ad_add(struct ad_walk *walk, const struct udf_ad *ad)
+{
+	struct udf_node *node = walk->node;
+	uint32_t block_size = walk->info->block_size;
+	struct udf_extent extent = { .type = ad->type };
+
+	if (ad->type == UDF_EXTENT_NEXT) {
+		if (ad->addr.partition != walk->info->partition_ref ||
+		    ad->addr.block >= walk->info->partition_blocks) {
+			return -EUCLEAN;
+		}
+		walk->next_aed = ad->addr.block;
+		walk->ended = true;
+		return 0;
+	}
+	if (ad->length == 0) {
+		walk->ended = true;
+		return 0;
+	}
+	/* Only the extent with the end of the file may be part of a block. */
+	if (walk->position % block_size != 0) {
+		if (walk->position < node->size) {
+			return -EUCLEAN;
+		}
+		walk->position += block_size - walk->position % block_size;
+	}
+	extent.block = walk->position / block_size;
+	extent.count = ((uint64_t)ad->length + block_size - 1) / block_size;
+	if (ad->type != UDF_EXTENT_HOLE) {
+		uint32_t room = walk->info->partition_blocks;
+
+		if (ad->addr.partition != walk->info->partition_ref ||
+		    ad->addr.block >= room ||
+		    extent.count > room - ad->addr.block) {
+			return -EUCLEAN;
+		}
+		extent.lbn = ad->addr.block;
+	}
+	if (walk->position > (uint64_t)INT64_MAX - ad->length) {
+		return -EUCLEAN;
+	}
+	walk->position += ad->length;
+	return udf_extent_map_set(&node->map, &extent);
+}
+
+static int ads_add(struct ad_walk *walk, enum udf_ad_form form,
+		   const uint8_t *ads, size_t length)
+{
+	size_t offset = 0;
+
+	walk->next_aed = 0;
+	walk->ended = false;
+	while (!walk->ended && length - offset >= udf_ad_size(form)) {
+		struct udf_ad ad = { .length = 0 };
+		int ret = decode_ad(&ads[offset], length - offset, form,
+				    walk->info->partition_ref, &ad);
+
+		if (ret < 0) {
+			return ret;
+		}
+		offset += (size_t)ret;
+		ret = ad_add(walk, &ad);
+		if (ret < 0) {
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Follow the chain of AEDs. A chain that comes back to itself is found with
+ * a marker that is moved on at each power of two.
+ */
+static int aeds_add(struct ad_walk *walk, enum udf_ad_form form)
+{
+	struct udf_fs *fs = walk->node->fs;
+	uint32_t block_size = walk->info->block_size;
+	uint32_t marker = 0;
+	uint64_t steps = 0;
+	uint64_t next_mark = 1;
+	uint8_t *block = NULL;
+	int ret = 0;
+
+	if (walk->next_aed == 0) {
+		return 0;
+	}
+	block = malloc(block_size);
+	if (block == NULL) {
+		return -ENOMEM;
+	}
+	while (walk->next_aed != 0) {
+		uint32_t lbn = walk->next_aed;
+		struct udf_aed aed = { .ad_length = 0 };
+
+		if (steps > 0 && lbn == marker) {
+			ret = -EUCLEAN;
+			break;
+		}
+		if (steps == next_mark || steps == 0) {
+			marker = lbn;
+			next_mark *= 2;
+		}
+		steps++;
+		ret = udf_volume_read(fs->volume, lbn, 1, block);
+		if (ret < 0) {
+			break;
+		}
+		ret = decode_aed(block, block_size, lbn, &aed);
+		if (ret < 0) {
+			break;
+		}
+		ret = udf_run_list_add(&walk->node->aeds, lbn, 1);
+		if (ret < 0) {
+			break;
+		}
+		ret = ads_add(walk, form, aed.ads, aed.ad_length);
+		if (ret < 0) {
+			break;
+		}
+	}
+	free(block);
+	return ret;
+}
+
+/* The extent map, made whole up to the end of the file. */
+static int node_load_map(struct udf_node *node, const struct udf_icb *icb)
+{
+	struct ad_walk walk = {
+		.info = node->fs->info,
+		.node = node,
+	};
+	enum udf_ad_form form = icb->icbtag.flags & UDF_ICB_AD_MASK;
+	uint32_t block_size = node->fs->info->block_size;
+	uint64_t blocks = 0;
+	uint64_t end = 0;
+	int ret = 0;
+
+	if (udf_ad_size(form) == 0) {
+		return -EUCLEAN;
+	}
+	ret = ads_add(&walk, form, icb->ads, icb->ad_length);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = aeds_add(&walk, form);
+	if (ret < 0) {
+		return ret;
+	}
+	if (node->size > (uint64_t)INT64_MAX - block_size) {
+		return -EUCLEAN;
+	}
+	blocks = (node->size + block_size - 1) / block_size;
+	end = udf_extent_map_end(&node->map);
+	if (end > blocks) {
+		node->beyond_end = true;
+	}
+	if (end < blocks) {
+		struct udf_extent hole = {
+			.block = end,
+			.count = blocks - end,
+			.type = UDF_EXTENT_HOLE,
+		};
+
+		ret = udf_extent_map_set(&node->map, &hole);
+	}
+	return ret;
+}
+
+static int node_load_data(struct udf_node *node, const struct udf_icb *icb)
+{
+	if ((icb->icbtag.flags & UDF_ICB_AD_MASK) != UDF_AD_IN_ICB) {
+		return node_load_map(node, icb);
+	}
+	node->embedded = true;
+	if (node->size > icb->ad_length) {
+		return -EUCLEAN;
+	}
+	node->data = malloc(node->size + 1);
+	if (node->data == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(node->data, icb->ads, node->size);
+	return 0;
+}
+
+/*
+ * Strategy 4096 (UDF 2.3.5.1): behind each ICB an indirect entry may lead to
+ * a newer one.
+ */
+static int icb_follow(struct udf_fs *fs, uint8_t *block, uint32_t *lbn)
+{
+	uint32_t block_size = fs->info->block_size;
+	uint8_t *next = malloc(block_size);
+	struct udf_icb icb = { .unique_id = 0 };
+	int ret = 0;
+
+	if (next == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t steps = 0; steps < INDIRECT_MAX; steps++) {
+		struct udf_ad ad = { .length = 0 };
+
+		if (*lbn + 1 >= fs->info->partition_blocks) {
+			break;
+		}
+		ret = udf_volume_read(fs->volume, *lbn + 1, 1, next);
+		if (ret < 0) {
+			break;
+		}
+		if (check_tag(next, block_size, UDF_TAG_INDIRECT, *lbn + 1,
+			      NULL) < 0) {
+			break;
+		}
+		decode_long_ad(&next[INDIRECT_ICB_OFFSET], &ad);
+		if (ad.length == 0 ||
+		    ad.addr.partition != fs->info->partition_ref ||
+		    ad.addr.block >= fs->info->partition_blocks) {
+			break;
+		}
+		ret = udf_volume_read(fs->volume, ad.addr.block, 1, next);
+		if (ret < 0) {
+			break;
+		}
+		if (decode_icb(next, block_size, ad.addr.block, &icb) < 0) {
+			break;
+		}
+		memcpy(block, next, block_size);
+		*lbn = ad.addr.block;
+	}
+	free(next);
+	return ret;
+}
+
+/* The device of a device node, from its attribute. */
+static void node_load_device(struct udf_node *node)
+{
+	uint32_t length = 0;
+	const uint8_t *attribute = NULL;
+
+	if (node->file_type != UDF_FT_BLOCK_DEVICE &&
+	    node->file_type != UDF_FT_CHARACTER_DEVICE) {
+		return;
+	}
+	attribute = udf_ea_find(node->ea, node->ea_length, UDF_EA_DEVICE,
+				&length);
+	if (attribute == NULL) {
+		return;
+	}
+	if (decode_ea_device(node->ea, node->ea_length, &node->device_major,
+			     &node->device_minor) < 0) {
+		node->device_major = 0;
+		node->device_minor = 0;
+	}
+}
+
+int udf_node_load(struct udf_node *node)
+{
+	struct udf_fs *fs = node->fs;
+	uint32_t block_size = fs->info->block_size;
+	uint32_t lbn = node->lbn;
+	struct udf_icb icb = { .unique_id = 0 };
+	uint8_t *block = NULL;
+	int ret = 0;
+
+	if (lbn >= fs->info->partition_blocks) {
+		return -EUCLEAN;
+	}
+	block = malloc(block_size);
+	if (block == NULL) {
+		return -ENOMEM;
+	}
+	ret = udf_volume_read(fs->volume, lbn, 1, block);
+	if (ret < 0) {
+		goto out;
+	}
+	ret = decode_icb(block, block_size, lbn, &icb);
+	if (ret < 0) {
+		goto out;
+	}
+	if (icb.icbtag.strategy == 4096) {
+		node->write_once = true;
+		ret = icb_follow(fs, block, &lbn);
+		if (ret < 0) {
+			goto out;
+		}
+		ret = decode_icb(block, block_size, lbn, &icb);
+		if (ret < 0) {
+			goto out;
+		}
+	}
+
+	node->tag_id = icb.tag.id;
+	node->icbtag = icb.icbtag;
+	node->icb_flags = icb.icbtag.flags;
+	node->file_type = icb.icbtag.file_type;
+	node->mode = mode_from_icb(&icb);
+	node->uid = icb.uid;
+	node->gid = icb.gid;
+	node->link_count = icb.link_count;
+	node->size = icb.information_length;
+	node->access = icb.access;
+	node->modification = icb.modification;
+	node->creation = icb.creation;
+	node->attribute = icb.attribute;
+	node->checkpoint = icb.checkpoint;
+	node->unique_id = icb.unique_id;
+	node->ea_icb = icb.ea_icb;
+	node->stream_dir_icb = icb.stream_dir_icb;
+	if (icb.tag.id == UDF_TAG_EFE &&
+	    icb.object_size > icb.information_length) {
+		node->streams_size = icb.object_size - icb.information_length;
+	}
+	if (icb.ea_length > 0) {
+		node->ea = malloc(icb.ea_length);
+		if (node->ea == NULL) {
+			ret = -ENOMEM;
+			goto out;
+		}
+		memcpy(node->ea, icb.ea, icb.ea_length);
+		node->ea_length = icb.ea_length;
+	}
+	node_load_device(node);
+	ret = node_load_data(node, &icb);
+	if (ret == -EUCLEAN || ret == -EIO) {
+		node->map_error = ret;
+		ret = 0;
+		udf_volume_log(fs->volume, UDF_LOG_WARNING,
+			       "the file with the ICB in block %u has damaged "
+			       "allocation descriptors",
+			       node->lbn);
+	}
+out:
+	free(block);
+	return ret;
+}
+
+/* Bytes of the ICB's block for allocation descriptors. */
+static uint32_t icb_room(const struct udf_node *node)
+{
+	uint32_t block_size = node->fs->info->block_size;
+	uint32_t used = (uint32_t)udf_icb_header_len(node->tag_id) +
+			node->ea_length;
+	uint32_t limit = block_size < UDF_ICB_ATOMIC_LEN ? block_size
+							 : UDF_ICB_ATOMIC_LEN;
+
+	if (used + 2 * UDF_SHORT_AD_LEN > limit) {
+		limit = block_size;
+	}
+	return used < limit ? limit - used : 0;
+}
+
+uint32_t udf_node_embedded_max(const struct udf_node *node)
+{
+	uint32_t used = (uint32_t)udf_icb_header_len(node->tag_id) +
+			node->ea_length;
+
+	return used < UDF_ICB_ATOMIC_LEN ? UDF_ICB_ATOMIC_LEN - used : 0;
+}
+
+/* The longest extent of whole blocks that one descriptor can say. */
+static uint64_t ad_max_blocks(const struct udf_node *node)
+{
+	return UDF_AD_MAX_LENGTH / node->fs->info->block_size;
+}
+
+static uint64_t aeds_needed(const struct udf_node *node, uint64_t ads)
+{
+	uint64_t in_icb = icb_room(node) / UDF_SHORT_AD_LEN;
+	uint64_t per_aed = (node->fs->info->block_size - UDF_AED_LEN) /
+			   UDF_SHORT_AD_LEN;
+
+	if (ads <= in_icb) {
+		return 0;
+	}
+	/* One of the ICB's, and of each AED's but the last, leads on. */
+	ads -= in_icb - 1;
+	if (ads <= per_aed) {
+		return 1;
+	}
+	return 1 + (ads - per_aed + per_aed - 2) / (per_aed - 1);
+}
+
+int udf_node_reserve_aeds(struct udf_node *node)
+{
+	uint64_t ads = node->map.count + MAP_CHANGE_MAX;
+	uint64_t needed = 0;
+	int ret = 0;
+
+	if (node->embedded) {
+		return 0;
+	}
+	if (icb_room(node) < 2 * UDF_SHORT_AD_LEN) {
+		return -ENOSPC;
+	}
+	ads += udf_extent_map_end(&node->map) / ad_max_blocks(node);
+	needed = aeds_needed(node, ads);
+	if (needed <= node->aeds_reserved) {
+		return 0;
+	}
+	if (needed > UINT32_MAX) {
+		return -EFBIG;
+	}
+	ret = udf_space_reserve(&node->fs->space,
+				(uint32_t)needed - node->aeds_reserved);
+	if (ret == 0) {
+		node->aeds_reserved = (uint32_t)needed;
+	}
+	return ret;
+}
+
+/* All short descriptors of the map, one after the other. */
+static int encode_map(const struct udf_node *node, uint8_t **ads,
+		      size_t *count)
+{
+	uint32_t block_size = node->fs->info->block_size;
+	uint64_t max_blocks = ad_max_blocks(node);
+	uint64_t left = node->size;
+	size_t total = 0;
+	uint8_t *out = NULL;
+
+	for (size_t i = 0; i < node->map.count; i++) {
+		total += (node->map.extents[i].count - 1) / max_blocks + 1;
+	}
+	out = malloc(total * UDF_SHORT_AD_LEN + 1);
+	if (out == NULL) {
+		return -ENOMEM;
+	}
+	*ads = out;
+	*count = 0;
+	for (size_t i = 0; i < node->map.count; i++) {
+		const struct udf_extent *e = &node->map.extents[i];
+		uint64_t done = 0;
+
+		while (done < e->count && left > 0) {
+			struct udf_ad ad = { .type = e->type };
+			uint64_t blocks = e->count - done;
+			uint64_t bytes = 0;
+
+			if (blocks > max_blocks) {
+				blocks = max_blocks;
+			}
+			bytes = blocks * block_size;
+			if (bytes > left) {
+				bytes = left;
+			}
+			ad.length = (uint32_t)bytes;
+			if (e->type != UDF_EXTENT_HOLE) {
+				ad.addr.block = e->lbn + (uint32_t)done;
+			}
+			encode_short_ad(&ad, out);
+			out += UDF_SHORT_AD_LEN;
+			(*count)++;
+			done += blocks;
+			left -= bytes;
+		}
+	}
+	return 0;
+}
+
+static void encode_next_ad(const struct udf_node *node, uint32_t lbn,
+			   uint8_t *p)
+{
+	struct udf_ad next = {
+		.type = UDF_EXTENT_NEXT,
+		.length = node->fs->info->block_size,
+		.addr = { .block = lbn },
+	};
+
+	encode_short_ad(&next, p);
+}
+
+/*
+ * Write the descriptors that do not fit the ICB to AEDs in new blocks. The
+ * old AEDs stay as they are until the ICB has left them behind.
+ */
+static int encode_aeds(struct udf_node *node, const uint8_t *ads, size_t count,
+		       udf_node_store_fn store, void *private_data,
+		       uint32_t *first)
+{
+	struct udf_fs *fs = node->fs;
+	uint32_t block_size = fs->info->block_size;
+	size_t per_aed = (block_size - UDF_AED_LEN) / UDF_SHORT_AD_LEN;
+	struct udf_run_list fresh = { .runs = NULL };
+	uint8_t *block = NULL;
+	uint8_t *part = NULL;
+	uint32_t lbn = 0;
+	int ret = 0;
+
+	block = malloc(block_size);
+	part = malloc(block_size);
+	if (block == NULL || part == NULL) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	ret = udf_space_take(&fs->space, node->lbn, &lbn);
+	if (ret < 0) {
+		goto out;
+	}
+	node->aeds_reserved -= node->aeds_reserved > 0;
+	*first = lbn;
+	while (count > 0) {
+		struct udf_aed aed = {
+			.tag = {
+				.id = UDF_TAG_AED,
+				.version = fs->tag_version,
+				.serial = fs->tag_serial,
+				.location = lbn,
+			},
+		};
+		uint32_t next = 0;
+		size_t here = count;
+
+		if (count > per_aed) {
+			here = per_aed - 1;
+			ret = udf_space_take(&fs->space, lbn, &next);
+			if (ret < 0) {
+				goto out;
+			}
+			node->aeds_reserved -= node->aeds_reserved > 0;
+		}
+		memcpy(part, ads, here * UDF_SHORT_AD_LEN);
+		aed.ads = part;
+		aed.ad_length = (uint32_t)(here * UDF_SHORT_AD_LEN);
+		if (next != 0) {
+			encode_next_ad(node, next, &part[aed.ad_length]);
+			aed.ad_length += UDF_SHORT_AD_LEN;
+		}
+		ret = encode_aed(&aed, block, block_size);
+		if (ret < 0) {
+			goto out;
+		}
+		ret = store(private_data, lbn, block, false);
+		if (ret < 0) {
+			goto out;
+		}
+		ret = udf_run_list_add(&fresh, lbn, 1);
+		if (ret < 0) {
+			goto out;
+		}
+		ads += here * UDF_SHORT_AD_LEN;
+		count -= here;
+		lbn = next;
+	}
+	for (size_t i = 0; i < node->aeds.count; i++) {
+		udf_space_release(&fs->space, node->aeds.runs[i].lbn,
+				  node->aeds.runs[i].count);
+	}
+	udf_run_list_free(&node->aeds);
+	node->aeds = fresh;
+	fresh = (struct udf_run_list){ .runs = NULL };
+	ret = 0;
+out:
+	udf_run_list_free(&fresh);
+	free(block);
+	free(part);
+	return ret;
+}
+
+/* The ICB around its descriptors or data. */
+static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
+			   size_t ad_length, uint8_t *block)
+{
+	struct udf_fs *fs = node->fs;
+	struct udf_icb icb = {
+		.tag = {
+			.id = node->tag_id,
+			.version = fs->tag_version,
+			.serial = fs->tag_serial,
+			.location = node->lbn,
+		},
+		.icbtag = node->icbtag,
+		.uid = node->uid,
+		.gid = node->gid,
+		.permissions = permissions_from_mode(node->mode),
+		.link_count = (uint16_t)node->link_count,
+		.information_length = node->size,
+		.object_size = node->size + node->streams_size,
+		.access = node->access,
+		.modification = node->modification,
+		.creation = node->creation,
+		.attribute = node->attribute,
+		.checkpoint = node->checkpoint,
+		.ea_icb = node->ea_icb,
+		.stream_dir_icb = node->stream_dir_icb,
+		.unique_id = node->unique_id,
+		.ea_length = node->ea_length,
+		.ea = node->ea,
+		.ads = ads,
+		.ad_length = (uint32_t)ad_length,
+	};
+	uint16_t flags = flags_from_mode(node->icb_flags, node->mode);
+	int ret = 0;
+
+	flags &= (uint16_t)~(UDF_ICB_AD_MASK | UDF_ICB_CONTIGUOUS);
+	if (node->embedded) {
+		flags |= UDF_AD_IN_ICB;
+	} else {
+		icb.blocks_recorded = udf_extent_map_recorded(&node->map);
+	}
+	icb.icbtag.flags = flags;
+	udf_our_regid(&icb.implementation);
+	ret = encode_icb(&icb, block, fs->info->block_size);
+	return ret < 0 ? ret : 0;
+}
+
+int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
+		    udf_node_store_fn store, void *private_data)
+{
+	size_t in_icb = icb_room(node) / UDF_SHORT_AD_LEN;
+	uint8_t *block = malloc(node->fs->info->block_size);
+	uint8_t *ads = NULL;
+	size_t count = 0;
+	int ret = 0;
+
+	if (block == NULL) {
+		return -ENOMEM;
+	}
+	if (node->embedded) {
+		if (embedded_data == NULL) {
+			embedded_data = node->data;
+		}
+		ret = encode_node_icb(node, embedded_data, node->size, block);
+	} else {
+		ret = encode_map(node, &ads, &count);
+		if (ret < 0) {
+			goto out;
+		}
+		if (count > in_icb) {
+			uint8_t *rest = &ads[(in_icb - 1) * UDF_SHORT_AD_LEN];
+			uint32_t first = 0;
+
+			ret = encode_aeds(node, rest, count - (in_icb - 1),
+					  store, private_data, &first);
+			if (ret < 0) {
+				goto out;
+			}
+			encode_next_ad(node, first, rest);
+			count = in_icb;
+		} else {
+			for (size_t i = 0; i < node->aeds.count; i++) {
+				udf_space_release(&node->fs->space,
+						  node->aeds.runs[i].lbn,
+						  node->aeds.runs[i].count);
+			}
+			udf_run_list_free(&node->aeds);
+		}
+		ret = encode_node_icb(node, ads, count * UDF_SHORT_AD_LEN,
+				      block);
+	}
+	if (ret < 0) {
+		goto out;
+	}
+	ret = store(private_data, node->lbn, block, true);
+	if (node->aeds_reserved > 0) {
+		udf_space_unreserve(&node->fs->space, node->aeds_reserved);
+		node->aeds_reserved = 0;
+	}
+out:
+	free(ads);
+	free(block);
+	return ret;
+}

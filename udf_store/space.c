@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Free space of the partition. See space.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "ecma167.h"
+#include "space.h"
+
+/* Bytes of the bitmap that are read and kept together, about. */
+#define CHUNK_TARGET 32768u
+
+#define BITS_OFFSET UDF_SPACE_BITMAP_LEN
+
+int udf_run_list_add(struct udf_run_list *list, uint32_t lbn, uint32_t count)
+{
+	struct udf_run *last = NULL;
+
+	if (list->count > 0) {
+		last = &list->runs[list->count - 1];
+		if (last->lbn + last->count == lbn) {
+			last->count += count;
+			return 0;
+		}
+		if (lbn + count == last->lbn) {
+			last->lbn = lbn;
+			last->count += count;
+			return 0;
+		}
+	}
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity < 16 ? 16 : list->capacity * 2;
+		struct udf_run *bigger = NULL;
+
+		bigger = realloc(list->runs, capacity * sizeof(*bigger));
+		if (bigger == NULL) {
+			return -ENOMEM;
+		}
+		list->runs = bigger;
+		list->capacity = capacity;
+	}
+	list->runs[list->count].lbn = lbn;
+	list->runs[list->count].count = count;
+	list->count++;
+	return 0;
+}
+
+void udf_run_list_free(struct udf_run_list *list)
+{
+	free(list->runs);
+	*list = (struct udf_run_list){ .runs = NULL };
+}
+
+/*
+ * Where the bit of a block is: its chunk and its bit within the chunk's
+ * bytes. The descriptor's header is part of the first chunk.
+ */
+static uint32_t bit_chunk(const struct udf_space *space, uint32_t lbn,
+			  uint64_t *bit)
+{
+	uint64_t position = (uint64_t)BITS_OFFSET * 8 + lbn;
+	uint64_t chunk_bits = (uint64_t)space->chunk_bytes * 8;
+
+	*bit = position % chunk_bits;
+	return (uint32_t)(position / chunk_bits);
+}
+
+/* The block of the first bit of a chunk. */
+static uint32_t chunk_first_lbn(const struct udf_space *space, uint32_t index)
+{
+	uint64_t position = (uint64_t)index * space->chunk_bytes * 8;
+
+	if (position < BITS_OFFSET * 8) {
+		return 0;
+	}
+	return (uint32_t)(position - BITS_OFFSET * 8);
+}
+
+/* One past the last block that a chunk describes. */
+static uint32_t chunk_end_lbn(const struct udf_space *space, uint32_t index)
+{
+	uint32_t end = 0;
+
+	if (index + 1 >= space->chunk_count) {
+		return space->bits;
+	}
+	end = chunk_first_lbn(space, index + 1);
+	return end < space->bits ? end : space->bits;
+}
+
+static uint32_t chunk_blocks(const struct udf_space *space, uint32_t index)
+{
+	uint32_t block_size = space->info->block_size;
+	uint64_t total = (space->info->space_bitmap_bytes + block_size - 1) /
+			 block_size;
+	uint64_t per_chunk = space->chunk_bytes / block_size;
+	uint64_t first = (uint64_t)index * per_chunk;
+
+	return (uint32_t)(total - first < per_chunk ? total - first : per_chunk);
+}
+
+static bool bit_get(const uint8_t *bytes, uint64_t bit)
+{
+	return (bytes[bit / 8] >> (bit % 8)) & 1;
+}
+
+/* Free blocks of a chunk that is in memory. */
+static uint64_t chunk_count_free(const struct udf_space *space, uint32_t index)
+{
+	const struct udf_space_chunk *chunk = &space->chunks[index];
+	uint32_t lbn = chunk_first_lbn(space, index);
+	uint32_t end = chunk_end_lbn(space, index);
+	uint64_t free_blocks = 0;
+	uint64_t bit = 0;
+
+	if (lbn >= end) {
+		return 0;
+	}
+	bit_chunk(space, lbn, &bit);
+	while (lbn < end) {
+		if (bit % 64 == 0 && end - lbn >= 64) {
+			uint64_t word = get_le64(&chunk->bytes[bit / 8]);
+
+			free_blocks += (uint64_t)__builtin_popcountll(word);
+			lbn += 64;
+			bit += 64;
+			continue;
+		}
+		free_blocks += bit_get(chunk->bytes, bit);
+		lbn++;
+		bit++;
+	}
+	return free_blocks;
+}
+
+static int chunk_load(struct udf_space *space, uint32_t index)
+{
+	struct udf_space_chunk *chunk = &space->chunks[index];
+	uint32_t block_size = space->info->block_size;
+	uint32_t blocks = chunk_blocks(space, index);
+	uint32_t lbn = space->info->space_bitmap_block +
+		       index * (space->chunk_bytes / block_size);
+	uint8_t *bytes = NULL;
+	bool *dirty = NULL;
+	int ret = 0;
+
+	if (chunk->bytes != NULL) {
+		return 0;
+	}
+	bytes = calloc(1, space->chunk_bytes);
+	dirty = calloc(blocks, sizeof(*dirty));
+	if (bytes == NULL || dirty == NULL) {
+		ret = -ENOMEM;
+		goto fail;
+	}
+	ret = udf_volume_read(space->volume, lbn, blocks, bytes);
+	if (ret < 0) {
+		goto fail;
+	}
+	chunk->bytes = bytes;
+	chunk->dirty = dirty;
+	chunk->free = chunk_count_free(space, index);
+	return 0;
+fail:
+	free(bytes);
+	free(dirty);
+	return ret;
+}
+
+int udf_space_open(struct udf_space *space, struct udf_volume *volume,
+		   uint32_t free_blocks)
+{
+	const struct udf_volume_info *info = udf_volume_info(volume);
+	struct udf_space_bitmap bitmap = { .bits = 0 };
+	uint8_t *header = NULL;
+	uint64_t room = 0;
+	int ret = 0;
+
+	*space = (struct udf_space){
+		.volume = volume,
+		.info = info,
+	};
+	pthread_mutex_init(&space->lock, NULL);
+
+	if (info->space_bitmap_bytes < BITS_OFFSET) {
+		return -EUCLEAN;
+	}
+	header = malloc(info->block_size);
+	if (header == NULL) {
+		return -ENOMEM;
+	}
+	ret = udf_volume_read(volume, info->space_bitmap_block, 1, header);
+	if (ret < 0) {
+		goto out;
+	}
+	ret = decode_space_bitmap(header, info->block_size, UDF_ANY_LOCATION,
+				  &bitmap);
+	if (ret < 0) {
+		goto out;
+	}
+	room = ((uint64_t)info->space_bitmap_bytes - BITS_OFFSET) * 8;
+	space->bits = bitmap.bits;
+	if (space->bits > room) {
+		space->bits = (uint32_t)room;
+	}
+	if (space->bits > info->partition_blocks) {
+		space->bits = info->partition_blocks;
+	}
+	space->chunk_bytes = CHUNK_TARGET;
+	if (space->chunk_bytes < info->block_size) {
+		space->chunk_bytes = info->block_size;
+	}
+	space->chunk_count = (info->space_bitmap_bytes - 1) /
+				     space->chunk_bytes + 1;
+	space->chunks = calloc(space->chunk_count, sizeof(*space->chunks));
+	if (space->chunks == NULL) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	ret = chunk_load(space, 0);
+	if (ret < 0) {
+		goto out;
+	}
+	/* A CRC that covers bits would have to change with each of them:
+	 * UDF 2.3.3 lets it cover the header alone. */
+	ret = encode_space_bitmap(&bitmap, space->chunks[0].bytes,
+				  space->chunk_bytes);
+	if (ret < 0) {
+		goto out;
+	}
+	ret = 0;
+	space->free_blocks = free_blocks;
+	if (free_blocks > space->bits) {
+		space->free_blocks = 0;
+		for (uint32_t i = 0; i < space->chunk_count; i++) {
+			ret = chunk_load(space, i);
+			if (ret < 0) {
+				goto out;
+			}
+			space->free_blocks += space->chunks[i].free;
+		}
+	}
+out:
+	free(header);
+	if (ret < 0) {
+		udf_space_close(space);
+	}
+	return ret;
+}
+
+void udf_space_close(struct udf_space *space)
+{
+	for (uint32_t i = 0; space->chunks != NULL && i < space->chunk_count;
+	     i++) {
+		free(space->chunks[i].bytes);
+		free(space->chunks[i].dirty);
+	}
+	free(space->chunks);
+	space->chunks = NULL;
+	space->chunk_count = 0;
+	udf_run_list_free(&space->released);
+}
+
+/* Set or clear the bits of a run, which is within the bitmap. */
+static int run_mark(struct udf_space *space, uint32_t lbn, uint32_t count,
+		    bool is_free)
+{
+	uint32_t block_size = space->info->block_size;
+
+	while (count > 0) {
+		uint64_t bit = 0;
+		uint32_t index = bit_chunk(space, lbn, &bit);
+		struct udf_space_chunk *chunk = NULL;
+		int ret = chunk_load(space, index);
+
+		if (ret < 0) {
+			return ret;
+		}
+		chunk = &space->chunks[index];
+		if (bit_get(chunk->bytes, bit) != is_free) {
+			chunk->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+			chunk->dirty[bit / 8 / block_size] = true;
+			if (is_free) {
+				chunk->free++;
+				space->free_blocks++;
+			} else {
+				chunk->free--;
+				space->free_blocks -= space->free_blocks > 0;
+			}
+		}
+		lbn++;
+		count--;
+	}
+	return 0;
+}
+
+/*
+ * The first free run of a loaded chunk at or after a block. Returns its
+ * length, at most limit; 0: none.
+ */
+static uint32_t chunk_find_run(const struct udf_space *space, uint32_t index,
+			       uint32_t from, uint32_t limit, uint32_t *found)
+{
+	const struct udf_space_chunk *chunk = &space->chunks[index];
+	uint32_t end = chunk_end_lbn(space, index);
+	uint32_t lbn = from;
+	uint32_t length = 0;
+	uint64_t bit = 0;
+
+	if (lbn >= end) {
+		return 0;
+	}
+	bit_chunk(space, lbn, &bit);
+	while (lbn < end && !bit_get(chunk->bytes, bit)) {
+		if (bit % 8 == 0 && end - lbn >= 8 &&
+		    chunk->bytes[bit / 8] == 0) {
+			lbn += 8;
+			bit += 8;
+			continue;
+		}
+		lbn++;
+		bit++;
+	}
+	*found = lbn;
+	while (lbn < end && length < limit && bit_get(chunk->bytes, bit)) {
+		lbn++;
+		bit++;
+		length++;
+	}
+	return length;
+}
+
+/*
+ * Look through the chunks from a block on, around the end once. The first
+ * chunk is looked at up to twice: from the goal, and at the end from its
+ * beginning. Keeps the longest run; a whole one ends the search, and so does
+ * the end of the first chunk with any free block after the goal.
+ */
+static int space_search(struct udf_space *space, uint32_t goal,
+			uint32_t wanted, uint32_t *lbn, uint32_t *length)
+{
+	uint64_t bit = 0;
+	uint32_t first = 0;
+
+	if (goal >= space->bits) {
+		goal = 0;
+	}
+	first = bit_chunk(space, goal, &bit);
+	*length = 0;
+	for (uint32_t n = 0; n <= space->chunk_count; n++) {
+		uint32_t index = (first + n) % space->chunk_count;
+		uint32_t from = chunk_first_lbn(space, index);
+		int ret = 0;
+
+		if (n == 0) {
+			from = goal;
+		}
+		ret = chunk_load(space, index);
+		if (ret < 0) {
+			return ret;
+		}
+		while (space->chunks[index].free > 0) {
+			uint32_t found = 0;
+			uint32_t run = chunk_find_run(space, index, from,
+						      wanted, &found);
+
+			if (run > *length || (run > 0 && found == goal)) {
+				*lbn = found;
+				*length = run;
+			}
+			if (run == 0 || run == wanted || found == goal) {
+				break;
+			}
+			from = found + run;
+		}
+		if (*length > 0) {
+			return 0;
+		}
+	}
+	return -ENOSPC;
+}
+
+int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
+		       uint32_t *lbn)
+{
+	uint32_t wanted = *count;
+	uint32_t length = 0;
+	uint64_t available = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	if (space->free_blocks > space->reserved_blocks) {
+		available = space->free_blocks - space->reserved_blocks;
+	}
+	if (available == 0) {
+		ret = -ENOSPC;
+		goto out;
+	}
+	if (wanted > available) {
+		wanted = (uint32_t)available;
+	}
+	if (goal == 0) {
+		goal = space->hint;
+	}
+	ret = space_search(space, goal, wanted, lbn, &length);
+	if (ret < 0) {
+		goto out;
+	}
+	ret = run_mark(space, *lbn, length, false);
+	if (ret < 0) {
+		goto out;
+	}
+	space->hint = *lbn + length;
+	*count = length;
+out:
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
+int udf_space_reserve(struct udf_space *space, uint32_t count)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	if (space->free_blocks < space->reserved_blocks + count) {
+		ret = -ENOSPC;
+	} else {
+		space->reserved_blocks += count;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
+void udf_space_unreserve(struct udf_space *space, uint32_t count)
+{
+	pthread_mutex_lock(&space->lock);
+	space->reserved_blocks -= count;
+	pthread_mutex_unlock(&space->lock);
+}
+
+int udf_space_take(struct udf_space *space, uint32_t goal, uint32_t *lbn)
+{
+	uint32_t length = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	ret = space_search(space, goal, 1, lbn, &length);
+	if (ret == 0) {
+		ret = run_mark(space, *lbn, 1, false);
+	}
+	if (ret == 0) {
+		space->reserved_blocks--;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
+void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	if (lbn < space->bits && count <= space->bits - lbn) {
+		ret = udf_run_list_add(&space->released, lbn, (uint32_t)count);
+		if (ret == 0) {
+			space->released_blocks += count;
+		}
+	}
+	pthread_mutex_unlock(&space->lock);
+	/* Without memory the blocks stay taken until the next recovery. */
+}
+
+uint64_t udf_space_free(struct udf_space *space)
+{
+	uint64_t blocks = 0;
+
+	pthread_mutex_lock(&space->lock);
+	blocks = space->free_blocks + space->released_blocks;
+	if (blocks > space->reserved_blocks) {
+		blocks -= space->reserved_blocks;
+	} else {
+		blocks = 0;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return blocks;
+}
+
+bool udf_space_has_released(struct udf_space *space)
+{
+	bool some = false;
+
+	pthread_mutex_lock(&space->lock);
+	some = space->released_blocks > 0;
+	pthread_mutex_unlock(&space->lock);
+	return some;
+}
+
+void udf_space_detach_released(struct udf_space *space,
+			       struct udf_run_list *runs)
+{
+	pthread_mutex_lock(&space->lock);
+	*runs = space->released;
+	space->released = (struct udf_run_list){ .runs = NULL };
+	pthread_mutex_unlock(&space->lock);
+}
+
+void udf_space_free_runs(struct udf_space *space, struct udf_run_list *runs)
+{
+	pthread_mutex_lock(&space->lock);
+	for (size_t i = 0; i < runs->count; i++) {
+		const struct udf_run *run = &runs->runs[i];
+		int ret = run_mark(space, run->lbn, run->count, true);
+
+		if (ret < 0) {
+			udf_volume_log(space->volume, UDF_LOG_WARNING,
+				       "%u blocks from %u on stay taken: the "
+				       "space bitmap cannot be read",
+				       run->count, run->lbn);
+		}
+		space->released_blocks -= run->count;
+	}
+	pthread_mutex_unlock(&space->lock);
+	udf_run_list_free(runs);
+}
+
+void udf_space_reattach(struct udf_space *space, struct udf_run_list *runs)
+{
+	pthread_mutex_lock(&space->lock);
+	for (size_t i = 0; i < runs->count; i++) {
+		const struct udf_run *run = &runs->runs[i];
+		int ret = udf_run_list_add(&space->released, run->lbn,
+					   run->count);
+
+		if (ret < 0) {
+			space->released_blocks -= run->count;
+		}
+	}
+	pthread_mutex_unlock(&space->lock);
+	udf_run_list_free(runs);
+}
+
+int udf_space_store(struct udf_space *space, udf_space_store_fn store,
+		    void *private_data)
+{
+	uint32_t block_size = space->info->block_size;
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	for (uint32_t i = 0; i < space->chunk_count && ret == 0; i++) {
+		struct udf_space_chunk *chunk = &space->chunks[i];
+		uint32_t blocks = chunk_blocks(space, i);
+		uint32_t lbn = space->info->space_bitmap_block +
+			       i * (space->chunk_bytes / block_size);
+
+		if (chunk->bytes == NULL) {
+			continue;
+		}
+		for (uint32_t b = 0; b < blocks; b++) {
+			if (!chunk->dirty[b]) {
+				continue;
+			}
+			ret = store(private_data, lbn + b,
+				    &chunk->bytes[(size_t)b * block_size]);
+			if (ret < 0) {
+				break;
+			}
+			chunk->dirty[b] = false;
+		}
+	}
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
+void udf_space_mark_all_dirty(struct udf_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	for (uint32_t i = 0; i < space->chunk_count; i++) {
+		struct udf_space_chunk *chunk = &space->chunks[i];
+		uint32_t blocks = chunk_blocks(space, i);
+
+		for (uint32_t b = 0; chunk->bytes != NULL && b < blocks; b++) {
+			chunk->dirty[b] = true;
+		}
+	}
+	pthread_mutex_unlock(&space->lock);
+}
+
+int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
+		      bool keep_used, uint64_t *changed)
+{
+	int ret = 0;
+
+	*changed = 0;
+	pthread_mutex_lock(&space->lock);
+	space->free_blocks = 0;
+	for (uint32_t i = 0; i < space->chunk_count; i++) {
+		ret = chunk_load(space, i);
+		if (ret < 0) {
+			goto out;
+		}
+		space->free_blocks += space->chunks[i].free;
+	}
+	for (uint32_t lbn = 0; lbn < space->bits; lbn++) {
+		uint64_t bit = 0;
+		uint32_t index = bit_chunk(space, lbn, &bit);
+		bool was_free = bit_get(space->chunks[index].bytes, bit);
+		bool is_free = !bit_get(used, lbn);
+
+		if (was_free == is_free || (keep_used && is_free)) {
+			continue;
+		}
+		ret = run_mark(space, lbn, 1, is_free);
+		if (ret < 0) {
+			goto out;
+		}
+		(*changed)++;
+	}
+out:
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}

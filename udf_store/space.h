@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Free space of the partition: the Unallocated Space Bitmap (ECMA-167
+ * 4/14.12), read in chunks when first needed, so that memory follows use.
+ *
+ * A block that is released stays taken until the change that released it is
+ * on the medium: release puts it on a list, the commit takes the list with
+ * its snapshot and, when all is written, makes its blocks free.
+ *
+ * Every function takes the space's own short lock; none does I/O but the
+ * first use of a chunk.
+ */
+#ifndef UDF_STORE_SPACE_H
+#define UDF_STORE_SPACE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "volume.h"
+
+struct udf_run {
+	uint32_t lbn;
+	uint32_t count;
+};
+
+struct udf_run_list {
+	struct udf_run *runs;
+	size_t count;
+	size_t capacity;
+};
+
+struct udf_space_chunk {
+	uint8_t *bytes; /* as on the medium; NULL: not read yet */
+	uint64_t free;
+	bool *dirty; /* per block of the chunk */
+};
+
+struct udf_space {
+	struct udf_volume *volume;
+	const struct udf_volume_info *info;
+	pthread_mutex_t lock;
+	struct udf_space_chunk *chunks;
+	uint32_t chunk_count;
+	uint32_t chunk_bytes;
+	uint32_t bits; /* blocks that the bitmap describes */
+	uint64_t free_blocks;
+	uint64_t reserved_blocks; /* promised to the commit */
+	uint64_t released_blocks; /* free when a commit has ended */
+	struct udf_run_list released;
+	uint32_t hint;
+};
+
+/*
+ * Read the bitmap's header. free_blocks: what the integrity descriptor says,
+ * or UINT32_MAX to count now. -EUCLEAN: no usable bitmap.
+ */
+int udf_space_open(struct udf_space *space, struct udf_volume *volume,
+		   uint32_t free_blocks);
+void udf_space_close(struct udf_space *space);
+
+/*
+ * Take a run of at most *count blocks, at the goal or as near behind it as
+ * there is one; prefers a run of the whole length nearby to a shorter one at
+ * once. Returns the first block in *lbn, its length in *count.
+ * -ENOSPC, -EIO.
+ */
+int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
+		       uint32_t *lbn);
+
+/* Blocks promised to the commit: it takes them with udf_space_take(). */
+int udf_space_reserve(struct udf_space *space, uint32_t count);
+void udf_space_unreserve(struct udf_space *space, uint32_t count);
+/* One block out of the reserve. */
+int udf_space_take(struct udf_space *space, uint32_t goal, uint32_t *lbn);
+
+/* These blocks are free when the next commit has ended. */
+void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count);
+
+/* What can be allocated, and what will be after a commit. */
+uint64_t udf_space_free(struct udf_space *space);
+bool udf_space_has_released(struct udf_space *space);
+
+/* The commit's three steps. */
+void udf_space_detach_released(struct udf_space *space,
+			       struct udf_run_list *runs);
+void udf_space_free_runs(struct udf_space *space, struct udf_run_list *runs);
+/* The commit failed: they wait for the next one. */
+void udf_space_reattach(struct udf_space *space, struct udf_run_list *runs);
+
+/*
+ * Give each changed block of the bitmap to store (lbn, bytes of one block)
+ * and call it clean. Stops at the first error, which it returns.
+ */
+typedef int (*udf_space_store_fn)(void *private_data, uint32_t lbn,
+				  const uint8_t *block);
+int udf_space_store(struct udf_space *space, udf_space_store_fn store,
+		    void *private_data);
+void udf_space_mark_all_dirty(struct udf_space *space);
+
+/*
+ * Replace the bitmap by a computed one (recover.c): used has one bit per
+ * block, 1 is used, least significant first. With keep_used, what the bitmap
+ * on the medium calls used stays so. *changed: blocks that differed.
+ */
+int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
+		      bool keep_used, uint64_t *changed);
+
+int udf_run_list_add(struct udf_run_list *list, uint32_t lbn, uint32_t count);
+void udf_run_list_free(struct udf_run_list *list);
+
+#endif /* UDF_STORE_SPACE_H */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the parts of a mounted file system share. Only the file system's own
+ * files include this; udfd.c knows fs.h.
+ */
+#ifndef UDF_STORE_STATE_H
+#define UDF_STORE_STATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node.h"
+#include "space.h"
+#include "volume.h"
+
+struct udf_commit {
+	pthread_mutex_t lock; /* the dirty list and the numbers below */
+	pthread_cond_t done;
+	struct udf_node *dirty_first;
+	size_t dirty_count;
+	bool running;
+	uint64_t started;  /* number of the newest commit begun */
+	uint64_t finished; /* number of the newest commit ended */
+	int result;	   /* of that one */
+	pthread_t thread;
+	bool thread_started;
+	bool stop;
+	pthread_cond_t wake;
+};
+
+struct udf_fs {
+	struct udf_volume *volume;
+	const struct udf_volume_info *info;
+	bool read_only;
+	uint16_t tag_version;
+	uint16_t tag_serial;
+	struct udf_ad root_icb;
+	struct udf_ad system_stream_dir_icb;
+	char copyright[UDF_TEXT_LEN];
+	char abstract[UDF_TEXT_LEN];
+
+	struct udf_space space;
+	struct udf_node_cache cache;
+	struct udf_node *root;
+
+	/* fs.c says in which order these are taken. */
+	pthread_rwlock_t operations;
+	pthread_rwlock_t names;
+	struct udf_commit commit;
+
+	pthread_mutex_t counters_lock;
+	bool integrity_open; /* the LVID on the medium says open */
+	uint64_t next_unique_id;
+	uint32_t files;
+	uint32_t directories;
+};
+
+/* A unique id for a new file (UDF 3.2.1.1). */
+uint64_t udf_fs_next_unique_id(struct udf_fs *fs);
+
+#endif /* UDF_STORE_STATE_H */

@@ -249,7 +249,8 @@ static int compare_chunks(const void *a, const void *b)
 	return (*x)->first < (*y)->first ? -1 : 1;
 }
 
-struct udf_pending_chunk **udf_pending_sorted(const struct udf_pending *pending)
+struct udf_pending_chunk **
+udf_pending_sorted(const struct udf_pending *pending)
 {
 	struct udf_pending_chunk **sorted = NULL;
 	size_t n = 0;

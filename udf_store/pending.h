@@ -69,6 +69,7 @@ void udf_pending_fail(struct udf_pending *pending, uint32_t lbn);
 bool udf_pending_is_failed(const struct udf_pending *pending, uint32_t lbn);
 
 /* All chunks, sorted by block; free() the array. NULL: no memory. */
-struct udf_pending_chunk **udf_pending_sorted(const struct udf_pending *pending);
+struct udf_pending_chunk **
+udf_pending_sorted(const struct udf_pending *pending);
 
 #endif /* UDF_STORE_PENDING_H */

@@ -13,6 +13,8 @@
  * is taken to be at fault. */
 #define SPARES_TRIED_MAX 8u
 #define READ_TRIES 3u
+/* Packets are 64 KiB or less; this bounds what a damaged map asks for. */
+#define PACKET_BYTES_MAX (16u * 1024u * 1024u)
 
 struct sparing_copy {
 	uint32_t location; /* block of the volume */
@@ -423,11 +425,14 @@ static bool is_newer(const struct table_image *a, const struct table_image *b)
 static int take_map(struct udf_sparing *sparing,
 		    const struct udf_partition_map *map)
 {
+	uint32_t block_size = sparing->geometry.block_size;
 	uint32_t i = 0;
 
 	sparing->packet_blocks = map->packet_length;
 	sparing->copies = map->tables;
-	if (map->packet_length == 0 || map->tables == 0 ||
+	if (map->packet_length == 0 ||
+	    sparing->packet_blocks > PACKET_BYTES_MAX / block_size ||
+	    map->tables == 0 ||
 	    map->tables > UDF_MAX_SPARING_TABLES) {
 		udf_log(sparing->log, UDF_LOG_ERROR,
 			"the sparable partition map is damaged: packets of %u "

@@ -5,11 +5,12 @@
  * Written blocks are kept in the set "current". A drain makes it the set
  * "draining", flushes the device, reads the blocks back from the medium in
  * large pieces and compares. A packet with a block that is not as written is
- * relocated. What cannot be saved goes back to current, marked as failed: it
- * is read from there, and every later drain tries again.
+ * written once more and, when it still is not, relocated. What cannot be
+ * saved goes back to current, marked as failed: it is read from there, and
+ * every later drain tries again.
  *
- * A thread drains as soon as half the limit is kept, so that writing goes on
- * meanwhile; a writer waits when it is a whole drain ahead. The thread is
+ * A thread drains as soon as a quarter of the limit is kept, so that writing
+ * goes on meanwhile; a writer waits when half of it is. The thread is
  * started when it is first needed, so that a daemon may fork after the open.
  *
  * Locks: drain_lock is held through a drain. lock guards the sets and what is
@@ -49,7 +50,7 @@ struct udf_verify {
 	uint32_t chunk_blocks;
 
 	pthread_mutex_t drain_lock;
-	uint8_t *read_back; /* READ_BACK_BYTES */
+	uint8_t *read_back; /* READ_BACK_BYTES, and at least a packet */
 	uint8_t *packet;    /* of packet_blocks */
 	bool told_exhausted;
 
@@ -82,6 +83,7 @@ struct udf_verify *udf_verify_new(struct udf_partition *partition, size_t limit)
 {
 	struct udf_verify *verify = NULL;
 	uint32_t packet = udf_sparing_packet_blocks(partition->sparing);
+	size_t packet_bytes = (size_t)packet * partition->block_size;
 
 	verify = calloc(1, sizeof(*verify));
 	if (verify == NULL) {
@@ -95,9 +97,10 @@ struct udf_verify *udf_verify_new(struct udf_partition *partition, size_t limit)
 	pthread_mutex_init(&verify->drain_lock, NULL);
 	pthread_mutex_init(&verify->lock, NULL);
 	pthread_cond_init(&verify->changed, NULL);
-	verify->read_back = udf_blockdev_alloc(READ_BACK_BYTES);
-	verify->packet = udf_blockdev_alloc((size_t)packet *
-					    partition->block_size);
+	verify->read_back = udf_blockdev_alloc(
+		packet_bytes > READ_BACK_BYTES ? packet_bytes
+					       : READ_BACK_BYTES);
+	verify->packet = udf_blockdev_alloc(packet_bytes);
 	verify->current = new_pending(verify);
 	verify->draining = new_pending(verify);
 	if (verify->read_back == NULL || verify->packet == NULL ||
@@ -450,72 +453,67 @@ static int check_all(struct udf_verify *verify,
 	return ret;
 }
 
-/* Write again what could not be saved before. Errors show when it is read. */
-static void write_failed(struct udf_verify *verify,
-			 struct udf_pending_chunk **sorted, size_t chunks)
+/*
+ * Blocks from lbn on that are draining, as many as follow each other; their
+ * data goes to verify->packet. map_lock is held exclusively, so that no
+ * writer changes it.
+ */
+static uint32_t gather_run(struct udf_verify *verify, uint32_t lbn,
+			   uint32_t end)
 {
-	struct udf_partition *partition = verify->partition;
-	size_t size = partition->block_size;
-	size_t i = 0;
-	uint32_t j = 0;
+	size_t size = verify->partition->block_size;
+	uint32_t count = 0;
 
-	pthread_rwlock_rdlock(&partition->map_lock);
-	for (i = 0; i < chunks; i++) {
-		uint32_t failed = 0;
+	pthread_mutex_lock(&verify->lock);
+	while (lbn + count < end) {
+		const uint8_t *data = NULL;
 
-		pthread_mutex_lock(&verify->lock);
-		failed = sorted[i]->failed;
-		pthread_mutex_unlock(&verify->lock);
-		for (j = 0; failed != 0; j++, failed >>= 1) {
-			uint32_t run = 0;
-			uint32_t block = 0;
-
-			if ((failed & 1) == 0) {
-				continue;
-			}
-			block = udf_partition_map(partition,
-						  sorted[i]->first + j, 1,
-						  &run);
-			(void)udf_blockdev_write(partition->dev,
-						 block_offset(verify, block),
-						 sorted[i]->data + j * size,
-						 size);
+		data = udf_pending_get(verify->draining, lbn + count);
+		if (data == NULL) {
+			break;
 		}
+		memcpy(verify->packet + count * size, data, size);
+		count++;
 	}
-	pthread_rwlock_unlock(&partition->map_lock);
+	pthread_mutex_unlock(&verify->lock);
+	return count;
 }
 
 /*
- * The packet's blocks as they should be, in verify->packet. Returns false
- * when the medium has all that we wrote: a write came between, no defect.
- * map_lock is held exclusively, and the device flushed.
+ * Write what is draining of a suspect packet once more, by itself and past
+ * the cache, and look again. The first look may have been at a neighbour's
+ * fault: one bad sector fails a whole request, which can be many packets
+ * long. And a write may have come between. map_lock is held exclusively.
  */
 static bool packet_is_bad(struct udf_verify *verify, uint32_t first,
 			  uint32_t end)
 {
 	struct udf_partition *partition = verify->partition;
-	size_t size = partition->block_size;
-	bool bad = false;
-	uint32_t lbn = 0;
+	uint32_t lbn = first;
 
-	for (lbn = first; lbn < end && !bad; lbn++) {
-		const uint8_t *data = NULL;
-		uint32_t run = 0;
+	while (lbn < end) {
+		uint32_t count = gather_run(verify, lbn, end);
+		size_t bytes = (size_t)count * partition->block_size;
 		uint32_t block = 0;
-		int ret = 0;
+		uint32_t run = 0;
 
-		/* No writer is about, and only they change these bits. */
-		pthread_mutex_lock(&verify->lock);
-		data = udf_pending_get(verify->draining, lbn);
-		pthread_mutex_unlock(&verify->lock);
-		if (data == NULL) {
+		if (count == 0) {
+			lbn++;
 			continue;
 		}
-		block = udf_partition_map(partition, lbn, 1, &run);
-		ret = read_medium_tries(verify, block, verify->packet, size);
-		bad = ret != 0 || memcmp(verify->packet, data, size) != 0;
+		/* A packet is in one piece, wherever it is. */
+		block = udf_partition_map(partition, lbn, count, &run);
+		(void)udf_blockdev_write_medium(partition->dev,
+						block_offset(verify, block),
+						verify->packet, bytes);
+		if (read_medium_tries(verify, block, verify->read_back,
+				      bytes) != 0 ||
+		    memcmp(verify->read_back, verify->packet, bytes) != 0) {
+			return true;
+		}
+		lbn += count;
 	}
-	return bad;
+	return false;
 }
 
 /*
@@ -662,10 +660,6 @@ static int cure(struct udf_verify *verify, const struct block_list *suspects)
 		return -ENOMEM;
 	}
 	pthread_rwlock_wrlock(&partition->map_lock);
-	/* A write that raced with the check is on the medium after this. */
-	if (suspects->count > 0) {
-		(void)udf_blockdev_flush(partition->dev);
-	}
 	for (i = 0; i < suspects->count; i++) {
 		ret = cure_packet(verify, suspects->blocks[i],
 				  &done[relocated]);
@@ -715,7 +709,6 @@ static int check_and_cure(struct udf_verify *verify,
 	struct block_list suspects = {0};
 	int ret = 0;
 
-	write_failed(verify, sorted, chunks);
 	ret = udf_blockdev_flush(partition->dev);
 	if (udf_blockdev_is_medium_error(ret)) {
 		/* About some block, not said which: reading it back tells. */

@@ -140,7 +140,15 @@ static int do_write(struct fake_blockdev *fake, uint64_t offset,
 	memcpy(fake->cache + offset, buf, len);
 	for (sector = offset / FAKE_SECTOR;
 	     sector * FAKE_SECTOR < offset + len; sector++) {
+		int ret = 0;
+
 		fake->dirty[sector] = true;
+		if (fake->direct) {
+			ret = store_sector(fake, sector);
+		}
+		if (ret != 0) {
+			return ret;
+		}
 	}
 	if (fake->write_through) {
 		(void)store_all(fake);
@@ -179,7 +187,6 @@ static int do_write_medium(struct fake_blockdev *fake, uint64_t offset,
 			   const void *buf, size_t len)
 {
 	uint64_t sector = 0;
-	int error = 0;
 
 	record(fake, FAKE_WRITE_MEDIUM, offset, len);
 	if (!live(fake, offset, buf, len)) {
@@ -190,9 +197,11 @@ static int do_write_medium(struct fake_blockdev *fake, uint64_t offset,
 	     sector * FAKE_SECTOR < offset + len; sector++) {
 		int ret = store_sector(fake, sector);
 
-		error = ret != 0 ? ret : error;
+		if (ret != 0) {
+			return ret;
+		}
 	}
-	return error;
+	return 0;
 }
 
 static int fake_read(struct udf_blockdev *dev, uint64_t offset, void *buf,
@@ -344,6 +353,7 @@ void fake_blockdev_put(struct fake_blockdev *fake, uint64_t offset,
 void fake_blockdev_fault(struct fake_blockdev *fake, enum fake_fault_kind kind,
 			 uint64_t sector, uint64_t count)
 {
+	pthread_mutex_lock(&fake->lock);
 	if (fake->faults < FAKE_FAULTS_MAX) {
 		fake->fault[fake->faults++] = (struct fake_fault){
 			.kind = kind,
@@ -351,6 +361,7 @@ void fake_blockdev_fault(struct fake_blockdev *fake, enum fake_fault_kind kind,
 			.count = count,
 		};
 	}
+	pthread_mutex_unlock(&fake->lock);
 }
 
 void fake_blockdev_restart(struct fake_blockdev *fake)

@@ -50,6 +50,9 @@ struct fake_blockdev {
 	/* Every write goes to the medium at once, as if the cache was
 	 * written back in that order. */
 	bool write_through;
+	/* No cache: a write goes to the medium and ends at its first bad
+	 * sector, with an error. */
+	bool direct;
 	/* Writes that still succeed; then the device is dead. */
 	bool mortal;
 	size_t writes_left;

@@ -3,6 +3,7 @@
  * Volumes as mkudffs makes them: opening, damaged descriptors, the integrity
  * descriptor, locks, and defect management on a device with bad sectors.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,14 @@
 #define MIB (1024u * 1024u)
 
 /* The images, made once. */
-enum image { PLAIN_512, PLAIN_2048, CDRW_150, CDRW_201, DVDRW_201, SPARABLE_512 };
+enum image {
+	PLAIN_512,
+	PLAIN_2048,
+	CDRW_150,
+	CDRW_201,
+	DVDRW_201,
+	SPARABLE_512
+};
 
 static const struct {
 	const char *name;
@@ -682,6 +690,63 @@ static void test_defects_managed(void **state)
 	free(back);
 }
 
+/*
+ * A device that ends a request at its first bad sector: the packets behind it
+ * are not as written either, but nothing is wrong with them.
+ */
+static void test_one_bad_sector_one_spare(void **state)
+{
+	const size_t bytes = 512 * 2048;
+	struct fake_blockdev *fake = load_fake(CDRW_201);
+	struct udf_volume *volume = NULL;
+	uint8_t *data = malloc(bytes);
+	uint8_t *back = malloc(bytes);
+
+	(void)state;
+	assert_int_equal(open_fake(fake, &volume), 0);
+	fake->direct = true;
+	fill(data, bytes, 25);
+	set_fault(fake, FAKE_WRITE_ERROR, BAD);
+	assert_int_equal(udf_volume_write(volume, 960, 512, data, 0), 0);
+	assert_int_equal(udf_volume_read(volume, 960, 512, back), 0);
+	assert_memory_equal(back, data, bytes);
+	assert_int_equal(udf_volume_sync(volume), 0);
+	assert_spares(volume, 1, 1);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_restart(fake);
+	assert_int_equal(open_fake(fake, &volume), 0);
+	assert_int_equal(udf_volume_read(volume, 960, 512, back), 0);
+	assert_memory_equal(back, data, bytes);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_free(fake);
+	free(data);
+	free(back);
+}
+
+/* A write error that does not come back costs no spare. */
+static void test_transient_write_error(void **state)
+{
+	struct fake_blockdev *fake = load_fake(CDRW_201);
+	struct udf_volume *volume = NULL;
+	uint8_t data[2048];
+	uint8_t back[2048];
+
+	(void)state;
+	assert_int_equal(open_fake(fake, &volume), 0);
+	fill(data, sizeof(data), 32);
+	set_fault(fake, FAKE_WRITE_ERROR, BAD);
+	fake->fault[0].times = 1;
+	assert_int_equal(udf_volume_write(volume, BAD, 1, data, 0), 0);
+	assert_int_equal(udf_volume_sync(volume), 0);
+	assert_int_equal(fake->fault[0].hits, 1);
+	assert_spares(volume, 0, 0);
+	fake_blockdev_restart(fake);
+	assert_int_equal(udf_volume_read(volume, BAD, 1, back), 0);
+	assert_memory_equal(back, data, sizeof(data));
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_free(fake);
+}
+
 /* A read error that was there before: the neighbour is lost, and says so. */
 static void test_lost_neighbour(void **state)
 {
@@ -948,6 +1013,114 @@ static void test_limit(void **state)
 	free(back);
 }
 
+/*
+ * Writers, readers and syncs at once, over bad sectors: each writer has its
+ * own stretch of blocks and must find there what it wrote last.
+ */
+#define WRITERS 4u
+#define STRETCH 320u /* blocks */
+#define ROUNDS 60u
+
+struct writer {
+	struct udf_volume *volume;
+	uint32_t first;
+	unsigned int number;
+	uint8_t shadow[STRETCH * 2048];
+	bool failed;
+};
+
+static void *write_and_read(void *private_data)
+{
+	struct writer *writer = private_data;
+	uint8_t *back = malloc(STRETCH * 2048);
+	unsigned int seed = writer->number;
+	unsigned int round = 0;
+
+	for (round = 0; round < ROUNDS && !writer->failed; round++) {
+		uint32_t offset = 0;
+		uint32_t count = 0;
+		uint8_t *data = NULL;
+		unsigned int flags = 0;
+		int ret = 0;
+
+		seed = seed * 1103515245u + 12345u;
+		offset = (seed >> 8) % STRETCH;
+		count = (seed >> 4) % (STRETCH - offset) + 1;
+		/* Past the cache only where nothing is bad. */
+		if (offset >= 64 && (seed >> 20) % 4 == 0) {
+			flags = UDF_WRITE_UNMANAGED;
+		}
+		data = writer->shadow + offset * 2048;
+		fill(data, count * 2048, seed);
+		ret = udf_volume_write(writer->volume, writer->first + offset,
+				       count, data, flags);
+		if (ret == 0 && round % 5 == writer->number) {
+			ret = udf_volume_sync(writer->volume);
+		}
+		if (ret == 0) {
+			ret = udf_volume_read(writer->volume, writer->first,
+					      STRETCH, back);
+		}
+		writer->failed = ret != 0 || memcmp(back, writer->shadow,
+						    STRETCH * 2048) != 0;
+	}
+	free(back);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	const struct udf_volume_options options = {
+		.log = keep_line,
+		.verify_limit = 512 * 1024,
+	};
+	struct fake_blockdev *fake = load_fake(CDRW_201);
+	struct writer *writers[WRITERS] = {NULL};
+	struct udf_volume *volume = NULL;
+	pthread_t threads[WRITERS];
+	uint8_t *back = malloc(STRETCH * 2048);
+	uint32_t i = 0;
+
+	(void)state;
+	assert_int_equal(
+		udf_volume_open_device(&fake->dev, &options, &volume), 0);
+	for (i = 0; i < WRITERS; i++) {
+		writers[i] = calloc(1, sizeof(*writers[i]));
+		writers[i]->volume = volume;
+		writers[i]->number = i;
+		writers[i]->first = 640 + i * STRETCH;
+		set_fault(fake, (enum fake_fault_kind)i,
+			  writers[i]->first + 9 * i);
+		assert_int_equal(udf_volume_write(volume, writers[i]->first,
+						  STRETCH, writers[i]->shadow,
+						  0),
+				 0);
+	}
+	for (i = 0; i < WRITERS; i++) {
+		assert_int_equal(pthread_create(&threads[i], NULL,
+						write_and_read, writers[i]),
+				 0);
+	}
+	for (i = 0; i < WRITERS; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	}
+	assert_int_equal(udf_volume_sync(volume), 0);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_restart(fake);
+	assert_int_equal(open_fake(fake, &volume), 0);
+	for (i = 0; i < WRITERS; i++) {
+		assert_false(writers[i]->failed);
+		assert_int_equal(udf_volume_read(volume, writers[i]->first,
+						 STRETCH, back),
+				 0);
+		assert_memory_equal(back, writers[i]->shadow, STRETCH * 2048);
+		free(writers[i]);
+	}
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_free(fake);
+	free(back);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -964,6 +1137,8 @@ int main(void)
 		cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_defects_managed),
+		cmocka_unit_test(test_one_bad_sector_one_spare),
+		cmocka_unit_test(test_transient_write_error),
 		cmocka_unit_test(test_lost_neighbour),
 		cmocka_unit_test(test_transient_read_error),
 		cmocka_unit_test(test_unmanaged),
@@ -972,6 +1147,7 @@ int main(void)
 		cmocka_unit_test(test_plain_write_error),
 		cmocka_unit_test(test_integrity_write_error),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_threads),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -912,10 +912,19 @@ done:
 }
 
 /* One chunk from the start of source to WRITE_OFFSET of target. */
-static NTSTATUS copy_chunk(struct smb2_tree *tree, struct smb2_handle source,
-			   struct smb2_handle target)
+static struct smb2_request *copy_chunk_send(struct smb2_tree *tree,
+					    struct smb2_handle source,
+					    struct smb2_handle target)
 {
 	uint8_t input[56] = {0};
+	struct smb2_ioctl io = {
+		.level = RAW_IOCTL_SMB2,
+		.in.file.handle = target,
+		.in.function = FSCTL_SRV_COPYCHUNK,
+		.in.max_output_response = 12,
+		.in.flags = SMB2_IOCTL_FLAG_IS_FSCTL,
+		.in.out = data_blob_const(input, sizeof(input)),
+	};
 	DATA_BLOB key = data_blob_null;
 	NTSTATUS status;
 
@@ -927,11 +936,8 @@ static NTSTATUS copy_chunk(struct smb2_tree *tree, struct smb2_handle source,
 			   data_blob_null,
 			   32,
 			   &key);
-	if (!NT_STATUS_IS_OK(status)) {
-		return status;
-	}
-	if (key.length < 24) {
-		return NT_STATUS_INVALID_NETWORK_RESPONSE;
+	if (!NT_STATUS_IS_OK(status) || key.length < 24) {
+		return NULL;
 	}
 	/* MS-SMB2 2.2.31.1: the key, the count, then the chunks. */
 	memcpy(input, key.data, 24);
@@ -939,22 +945,31 @@ static NTSTATUS copy_chunk(struct smb2_tree *tree, struct smb2_handle source,
 	SBVAL(input, 40, WRITE_OFFSET);
 	SIVAL(input, 48, WRITE_LENGTH);
 	data_blob_free(&key);
-	return udf_fsctl(tree,
-			 tree,
-			 target,
-			 FSCTL_SRV_COPYCHUNK,
-			 data_blob_const(input, sizeof(input)),
-			 12,
-			 NULL);
+	return smb2_ioctl_send(tree, &io);
 }
 
-/* So does FSCTL_SRV_COPYCHUNK, in the file that it copies to. */
+static NTSTATUS copy_chunk_recv(struct smb2_request *req, TALLOC_CTX *mem_ctx)
+{
+	struct smb2_ioctl io = {.in.function = FSCTL_SRV_COPYCHUNK};
+
+	if (req == NULL) {
+		return NT_STATUS_NOT_SUPPORTED;
+	}
+	return smb2_ioctl_recv(req, mem_ctx, &io);
+}
+
+/*
+ * So does FSCTL_SRV_COPYCHUNK, in the file that it copies to. A server may
+ * hold it, as anything that can wait, or refuse it at once.
+ */
 static bool test_copy_chunk(struct torture_context *tctx,
 			    struct smb2_tree *tree, struct smb2_tree *tree2)
 {
 	struct mapped_file file = {0};
 	struct smb2_handle source = {{0}};
+	struct smb2_request *req = NULL;
 	const char *reason = NULL;
+	bool held;
 	bool ret = true;
 	NTSTATUS status;
 	size_t i;
@@ -974,19 +989,33 @@ static bool test_copy_chunk(struct torture_context *tctx,
 			  0,
 			  &source);
 	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
-	status = copy_chunk(tree2, source, source);
+	req = copy_chunk_send(tree2, source, source);
+	status = copy_chunk_recv(req, tctx);
 	if (!NT_STATUS_IS_OK(status)) {
 		torture_comment(tctx, "copying: %s\n", nt_errstr(status));
 		torture_skip_goto(
 			tctx, done, "FSCTL_SRV_COPYCHUNK does not work here\n");
 	}
 
-	status = copy_chunk(tree2, source, file.write);
-	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "copying");
+	req = copy_chunk_send(tree2, source, file.write);
+	torture_assert_goto(tctx, req != NULL, ret, done, "sending a copy");
+	/* STATUS_PENDING alone does not mean held: a copy may be slow. */
+	held = !udf_wait_reply(tctx, req, HELD_MSEC);
+	if (!held) {
+		status = copy_chunk_recv(req, tctx);
+		UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "copying");
+	}
 	CHECK_CONTENT(tctx, &file, false);
 	status = udf_set_purge(tree, file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
-	status = copy_chunk(tree2, source, file.write);
+	if (held) {
+		ret = udf_wait_reply(tctx, req, RELEASE_MSEC);
+		torture_assert_goto(
+			tctx, ret, ret, done, "a held copy after DISABLED");
+	} else {
+		req = copy_chunk_send(tree2, source, file.write);
+	}
+	status = copy_chunk_recv(req, tctx);
 	UDF_OK(tctx, status, "copying after the bracket");
 	for (i = 0; i < sizeof(file.data); i++) {
 		file.data[i] = udf_test_byte(i);

@@ -122,20 +122,35 @@ look_at_pages(uint8_t *map, size_t pages, size_t page_size, int pagemap_fd)
 	return PAGE_CACHE_PURGED;
 }
 
+/*
+ * Mapping needs a descriptor that can read. Opening another is the last
+ * resort: a FUSE daemon that does not say FOPEN_KEEP_CACHE makes the kernel
+ * take the file's pages, mapped ones too, away at each open, and then there
+ * is nothing left to see.
+ */
+static int readable_fd(int fd)
+{
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags == -1 || (flags & O_ACCMODE) != O_WRONLY) {
+		return fd;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 /* Stage 2 for a range that starts at a page. */
 static enum page_cache_result
 look_for_mappings(int fd, off_t start, off_t end, size_t page_size)
 {
 	enum page_cache_result result = PAGE_CACHE_PURGED;
-	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
 	int read_fd = -1;
 	int pagemap_fd = -1;
 	int saved_errno = 0;
 	off_t pos = start;
 
-	/* Mapping needs a descriptor that can read; ours may only write. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	read_fd = open(path, O_RDONLY | O_CLOEXEC);
+	read_fd = readable_fd(fd);
 	if (read_fd == -1) {
 		return PAGE_CACHE_ERROR;
 	}
@@ -172,7 +187,9 @@ done:
 	if (pagemap_fd != -1) {
 		close(pagemap_fd);
 	}
-	close(read_fd);
+	if (read_fd != fd) {
+		close(read_fd);
+	}
 	errno = saved_errno;
 	return result;
 }

@@ -129,6 +129,25 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 	return NT_STATUS_INVALID_PARAMETER;
 }
 
+void purge_guard_settle(struct vfs_handle_struct *handle,
+			struct files_struct *fsp)
+{
+	struct udf_conn *conn = handle->data;
+	struct udf_open *open = VFS_FETCH_FSP_EXTENSION(handle, fsp);
+	NTSTATUS status;
+
+	if (open == NULL || !open->unsettled) {
+		return;
+	}
+	status = open_state_settle(conn->state,
+				   &open->key,
+				   open->persistent_id);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_WARNING("%s: %s\n", fsp_str_dbg(fsp), nt_errstr(status));
+	}
+	open->unsettled = false;
+}
+
 /*
  * Ask the database for the sum. When it cannot tell, the file is taken for
  * counted: a scan must not be given up because a record is damaged.
@@ -166,12 +185,6 @@ bool purge_guard_is_counted(struct vfs_handle_struct *handle,
 	if (!NT_STATUS_IS_OK(status)) {
 		/* Not a file of the store: nobody can count it either. */
 		return false;
-	}
-	if (open->unsettled) {
-		open_state_settle(conn->state,
-				  &open->key,
-				  open->persistent_id);
-		open->unsettled = false;
 	}
 	return ask_for_count(conn, open);
 }

@@ -20,6 +20,13 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 			   const uint8_t *in,
 			   uint32_t in_len);
 
+/*
+ * A request other than FSCTL_SET_PURGE_FAILURE_MODE came through the open: the
+ * client will not replay the last one of those.
+ */
+void purge_guard_settle(struct vfs_handle_struct *handle,
+			struct files_struct *fsp);
+
 /* What is about to be done to a file. */
 enum purge_guard_op {
 	PURGE_GUARD_WRITE,	      /* cached */

@@ -526,6 +526,17 @@ udf_offload_write_send(struct vfs_handle_struct *handle,
 					       to_copy);
 }
 
+/* smbd asks before each read and write, whichever way it goes. */
+static bool udf_strict_lock_check(struct vfs_handle_struct *handle,
+				  struct files_struct *fsp,
+				  struct lock_struct *plock)
+{
+	if (handle->data != NULL) {
+		purge_guard_settle(handle, fsp);
+	}
+	return SMB_VFS_NEXT_STRICT_LOCK_CHECK(handle, fsp, plock);
+}
+
 /*
  * Writes smaller than "aio write size" would come synchronously, and could
  * not wait.
@@ -554,9 +565,13 @@ static NTSTATUS udf_fsctl(struct vfs_handle_struct *handle,
 		goto next;
 	}
 
-	*out_len = 0;
+	if (function != UDF_FSCTL_SET_PURGE_FAILURE_MODE) {
+		purge_guard_settle(handle, fsp);
+	}
+
 	switch (function) {
 	case UDF_FSCTL_SET_DEFECT_MANAGEMENT:
+		*out_len = 0;
 		return defect_management_set(handle, fsp, in_data, in_len);
 	case UDF_FSCTL_QUERY_SPARING_INFO:
 		return defect_management_query_sparing(handle,
@@ -571,9 +586,8 @@ static NTSTATUS udf_fsctl(struct vfs_handle_struct *handle,
 						      out_data,
 						      out_len);
 	case UDF_FSCTL_SET_PURGE_FAILURE_MODE:
+		*out_len = 0;
 		return purge_guard_fsctl(handle, fsp, ctx, in_data, in_len);
-	default:
-		break;
 	}
 next:
 	return SMB_VFS_NEXT_FSCTL(handle,
@@ -601,6 +615,7 @@ static struct vfs_fn_pointers vfs_udf_fns = {
 	.fallocate_fn = udf_fallocate,
 	.offload_write_send_fn = udf_offload_write_send,
 	.offload_write_recv_fn = guarded_offload_write_recv,
+	.strict_lock_check_fn = udf_strict_lock_check,
 	.aio_force_fn = udf_aio_force,
 	.fsctl_fn = udf_fsctl,
 };

@@ -17,10 +17,6 @@
 #include "udfd_ioctl.h"
 #include "volume.h"
 
-#ifndef UDF_VERSION
-#define UDF_VERSION "0.1"
-#endif
-
 /* Both sources fill in these, so that there is one way to print them. */
 struct volume_facts {
 	bool mounted; /* told by udfd */

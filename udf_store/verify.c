@@ -20,6 +20,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -786,14 +787,25 @@ static void *drain_thread(void *private_data)
 	return NULL;
 }
 
+/* The process's signals are for its other threads. lock is held. */
+static bool start_thread(struct udf_verify *verify)
+{
+	sigset_t all;
+	sigset_t before;
+	int ret = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = pthread_create(&verify->thread, NULL, drain_thread, verify);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ret == 0;
+}
+
 /* lock is held. */
 static bool want_thread(struct udf_verify *verify)
 {
 	if (!verify->has_thread) {
-		int ret = pthread_create(&verify->thread, NULL, drain_thread,
-					 verify);
-
-		verify->has_thread = ret == 0;
+		verify->has_thread = start_thread(verify);
 	}
 	if (verify->has_thread && !verify->wanted) {
 		verify->wanted = true;

@@ -25,6 +25,10 @@
 /* Directories beyond are not loaded: 16 million names and more. */
 #define DIRECTORY_SIZE_MAX (1u << 30)
 
+/* What bad packets are given to (UDF 2.3.13): in the root until 1.50, later a
+ * system stream. Nobody may read it, and to remove it would free them. */
+#define NON_ALLOCATABLE_SPACE "Non-Allocatable Space"
+
 /* The name of a deleted FID (UDF 2.1.1): 254, it had 8 bit characters. */
 #define DELETED_COMPRESSION_ID 254u
 
@@ -766,14 +770,19 @@ int udf_directory_init(struct udf_node *node, const struct udf_node *parent)
 	return ret;
 }
 
-static void entry_fill(uint32_t offset, const struct udf_fid *fid,
-		       struct udf_dirent *entry)
+static void entry_fill(const struct udf_node *node, uint32_t offset,
+		       const struct udf_fid *fid, struct udf_dirent *entry)
 {
 	entry->offset = offset;
 	entry->characteristics = fid->characteristics;
 	entry->icb = fid->icb.addr.block;
 	entry->fid_unique_id = fid->icb.unique_id;
 	fid_shown_name(fid, entry->name);
+	entry->internal = (fid->characteristics & UDF_FID_METADATA) != 0;
+	if (node == node->fs->root &&
+	    strcmp(entry->name, NON_ALLOCATABLE_SPACE) == 0) {
+		entry->internal = true;
+	}
 }
 
 int udf_directory_find(struct udf_node *node, const char *name,
@@ -792,7 +801,7 @@ int udf_directory_find(struct udf_node *node, const char *name,
 	if (fid_at(directory, offset, &fid) <= 0) {
 		return -EUCLEAN;
 	}
-	entry_fill(offset, &fid, entry);
+	entry_fill(node, offset, &fid, entry);
 	return 0;
 }
 
@@ -998,7 +1007,7 @@ int udf_directory_next(struct udf_node *node, uint64_t *position,
 		if ((fid.characteristics &
 		     (UDF_FID_DELETED | UDF_FID_PARENT)) == 0 &&
 		    fid.name_length > 0 && fid_is_shown(directory, offset)) {
-			entry_fill(offset, &fid, entry);
+			entry_fill(node, offset, &fid, entry);
 			return 0;
 		}
 		offset += (uint32_t)length;

@@ -34,6 +34,7 @@ struct udf_dirent {
 	uint8_t characteristics;
 	uint32_t icb; /* block of its ICB */
 	uint32_t fid_unique_id;
+	bool internal; /* the volume's own, not for programs */
 	char name[UDF_SHOWN_NAME_MAX];
 };
 

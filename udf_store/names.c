@@ -37,6 +37,9 @@ int udf_fs_lookup(struct udf_node *directory, const char *name,
 	}
 	pthread_rwlock_rdlock(&directory->lock);
 	ret = udf_directory_find(directory, name, &entry);
+	if (ret == 0 && entry.internal) {
+		ret = -ENOENT;
+	}
 	if (ret == 0) {
 		ret = udf_node_get(directory->fs, entry.icb, node);
 	}
@@ -362,6 +365,9 @@ static int remove_locked(struct udf_node *directory, const char *name,
 		return ret;
 	}
 	ret = udf_directory_find(directory, name, &entry);
+	if (ret == 0 && entry.internal) {
+		ret = -EPERM;
+	}
 	if (ret < 0) {
 		return ret;
 	}
@@ -503,6 +509,9 @@ static int rename_find(struct rename *r)
 	if (ret == 0) {
 		ret = udf_directory_find(r->from, r->name, &r->entry);
 	}
+	if (ret == 0 && r->entry.internal) {
+		ret = -EPERM;
+	}
 	if (ret < 0) {
 		return ret;
 	}
@@ -519,6 +528,9 @@ static int rename_find(struct rename *r)
 	}
 	if (r->no_replace) {
 		return -EEXIST;
+	}
+	if (r->new_entry.internal) {
+		return -EPERM;
 	}
 	if (r->new_entry.icb == r->entry.icb) {
 		return 1;
@@ -775,7 +787,9 @@ int udf_fs_readdir(struct udf_node *directory, uint64_t *position,
 	}
 	fid_position = *position - POSITION_FIRST;
 	pthread_rwlock_rdlock(&directory->lock);
-	ret = udf_directory_next(directory, &fid_position, &found);
+	do {
+		ret = udf_directory_next(directory, &fid_position, &found);
+	} while (ret == 0 && found.internal);
 	if (ret == 0) {
 		*position = fid_position + POSITION_FIRST;
 		strcpy(entry->name, found.name);

@@ -69,6 +69,11 @@ def skip_reason():
     return None if outcome.status == 0 else outcome.output
 
 
+# What the driver says of files that it alone wrote, too (the change of round
+# 1 of test_interchange's seed for 2.01, 512, hd, on a tree of its own).
+OF_ITSELF = ('udf_truncate_tail_extent: Extent after EOF',)
+
+
 class Kernel:
     """A guest run: what it did, said and logged."""
 
@@ -83,7 +88,8 @@ class Kernel:
         with open(log, encoding='utf-8', errors='replace') as file:
             lines = file.read().splitlines()
         self.complaints = [line for line in lines
-                           if 'UDF-fs' in line and 'INFO' not in line]
+                           if 'UDF-fs' in line and 'INFO' not in line and
+                           not any(text in line for text in OF_ITSELF)]
         found = re.search(r'^space (\d+) (\d+) (\d+)$', self.output, re.M)
         self.space = Space(*map(int, found.groups())) if found else None
 
@@ -132,6 +138,10 @@ class Udfd:
             return file.read()
 
     def space(self):
+        """What statfs says, once all that was deleted is free again."""
+        fd = os.open(self.mountpoint, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
         info = os.statvfs(self.mountpoint)
         return Space(info.f_frsize, info.f_blocks, info.f_bfree)
 

@@ -86,17 +86,27 @@ def start_mount(words, mountpoint):
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL,
                                    stdout=out, stderr=out,
                                    start_new_session=True)
+    try:
+        wait_for_mount(process, words[0], mountpoint)
+    except BaseException:
+        process.kill()
+        process.wait()
+        if os.path.ismount(mountpoint):
+            subprocess.run(['umount', '-l', mountpoint], check=False)
+        raise
+    return f'{process.pid}:{start_time(process.pid)}'
+
+
+def wait_for_mount(process, name, mountpoint):
     end = time.monotonic() + WAIT_SECONDS
     while not os.path.ismount(mountpoint):
         if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            process.wait()
-            with open(log, encoding='utf-8', errors='replace') as file:
+            with open(mountpoint + '.log', encoding='utf-8',
+                      errors='replace') as file:
                 said = file.read().strip()
-            raise Trouble(f'{os.path.basename(words[0])} does not mount: '
+            raise Trouble(f'{os.path.basename(name)} does not mount: '
                           f'{said or "no reason was given"}')
         time.sleep(0.02)
-    return f'{process.pid}:{start_time(process.pid)}'
 
 
 def is_running(identity):
@@ -196,7 +206,9 @@ class Place:
         return stop_mount(self.path('medium'), identity) if identity else True
 
     def stop(self):
-        """Take down whatever is up; each part also if another one fails."""
+        """Take down whatever is up; each part also if another one fails.
+        Nobody's impatience leaves half of it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         trouble = None
         for part in (self.stop_server, self.stop_udfd, self.stop_medium):
             try:

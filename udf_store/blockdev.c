@@ -24,8 +24,11 @@
 /* Fits every device's O_DIRECT rules. */
 #define DIRECT_ALIGN_MAX 4096u
 #define DIRECT_ALIGN_MIN 512u
+/* Of the page cache. */
+#define PAGE_BYTES 4096u
 /* The most one bounce of a direct transfer takes. */
 #define BOUNCE_BYTES (1024u * 1024u)
+#define BOUNCES_KEPT 4u
 /* A write of at least so much is sent on to the device at once. */
 #define WRITE_OUT_BYTES (64u * 1024u)
 
@@ -34,8 +37,14 @@ struct file_dev {
 	int fd;
 	int direct_fd; /* -1: O_DIRECT is refused */
 	uint32_t direct_align;
-	/* Buffered writes hold it shared, direct ones exclusive. */
+	/*
+	 * Buffered writes hold it shared, and so do direct writes of whole
+	 * pages: they share none. Other direct writes hold it exclusively.
+	 */
 	pthread_rwlock_t direct_lock;
+	pthread_mutex_t bounce_lock;
+	unsigned int bounces;
+	void *bounce[BOUNCES_KEPT];
 };
 
 static struct file_dev *file_dev(struct udf_blockdev *dev)
@@ -144,6 +153,35 @@ static int file_flush(struct udf_blockdev *dev)
 	return 0;
 }
 
+/* A buffer of BOUNCE_BYTES that O_DIRECT accepts. NULL: no memory. */
+static uint8_t *take_bounce(struct file_dev *file)
+{
+	uint8_t *bounce = NULL;
+
+	pthread_mutex_lock(&file->bounce_lock);
+	if (file->bounces > 0) {
+		file->bounces--;
+		bounce = file->bounce[file->bounces];
+	}
+	pthread_mutex_unlock(&file->bounce_lock);
+	if (bounce == NULL) {
+		bounce = udf_blockdev_alloc(BOUNCE_BYTES);
+	}
+	return bounce;
+}
+
+static void give_bounce(struct file_dev *file, uint8_t *bounce)
+{
+	pthread_mutex_lock(&file->bounce_lock);
+	if (file->bounces < BOUNCES_KEPT) {
+		file->bounce[file->bounces] = bounce;
+		file->bounces++;
+		bounce = NULL;
+	}
+	pthread_mutex_unlock(&file->bounce_lock);
+	free(bounce);
+}
+
 static bool is_aligned(const void *buf, uint64_t offset, size_t len,
 		       uint32_t align)
 {
@@ -159,7 +197,7 @@ static int bounced_read(struct file_dev *file, uint64_t offset, uint8_t *buf,
 	uint8_t *bounce = NULL;
 	int ret = 0;
 
-	bounce = udf_blockdev_alloc(BOUNCE_BYTES);
+	bounce = take_bounce(file);
 	if (bounce == NULL) {
 		return -ENOMEM;
 	}
@@ -181,7 +219,7 @@ static int bounced_read(struct file_dev *file, uint64_t offset, uint8_t *buf,
 		buf += part;
 		len -= part;
 	}
-	free(bounce);
+	give_bounce(file, bounce);
 	return ret;
 }
 
@@ -212,7 +250,7 @@ static int bounced_write(struct file_dev *file, uint64_t offset,
 	uint8_t *bounce = NULL;
 	int ret = 0;
 
-	bounce = udf_blockdev_alloc(BOUNCE_BYTES);
+	bounce = take_bounce(file);
 	if (bounce == NULL) {
 		return -ENOMEM;
 	}
@@ -239,7 +277,7 @@ static int bounced_write(struct file_dev *file, uint64_t offset,
 		buf += part;
 		len -= part;
 	}
-	free(bounce);
+	give_bounce(file, bounce);
 	return ret;
 }
 
@@ -259,7 +297,11 @@ static int file_write_medium(struct udf_blockdev *dev, uint64_t offset,
 		}
 		return file_flush(dev);
 	}
-	pthread_rwlock_wrlock(&file->direct_lock);
+	if (offset % PAGE_BYTES == 0 && len % PAGE_BYTES == 0) {
+		pthread_rwlock_rdlock(&file->direct_lock);
+	} else {
+		pthread_rwlock_wrlock(&file->direct_lock);
+	}
 	if (is_aligned(buf, offset, len, file->direct_align)) {
 		ret = pwrite_all(file->direct_fd, offset, buf, len);
 	} else {
@@ -279,6 +321,11 @@ static void file_close(struct udf_blockdev *dev)
 	if (file->fd >= 0) {
 		close(file->fd);
 	}
+	while (file->bounces > 0) {
+		file->bounces--;
+		free(file->bounce[file->bounces]);
+	}
+	pthread_mutex_destroy(&file->bounce_lock);
 	pthread_rwlock_destroy(&file->direct_lock);
 	free(file);
 }
@@ -413,6 +460,7 @@ int udf_blockdev_open(const char *path, bool read_only,
 	file->direct_fd = -1;
 	file->direct_align = DIRECT_ALIGN_MAX;
 	pthread_rwlock_init(&file->direct_lock, NULL);
+	pthread_mutex_init(&file->bounce_lock, NULL);
 
 	ret = open_fd(path, read_only, &file->fd, &st);
 	if (ret != 0) {
@@ -495,6 +543,34 @@ int udf_blockdev_write_medium(struct udf_blockdev *dev, uint64_t offset,
 		return -EROFS;
 	}
 	return dev->ops->write_medium(dev, offset, buf, len);
+}
+
+int udf_blockdev_write_large(struct udf_blockdev *dev, uint64_t offset,
+			     const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+	size_t head = (size_t)(-offset % PAGE_BYTES);
+	size_t middle = 0;
+	size_t tail = 0;
+	int error = 0;
+	int ret = 0;
+
+	if (!dev->uncached || len < WRITE_OUT_BYTES) {
+		return udf_blockdev_write(dev, offset, buf, len);
+	}
+	middle = (len - head) / PAGE_BYTES * PAGE_BYTES;
+	tail = len - head - middle;
+	if (head > 0) {
+		error = udf_blockdev_write(dev, offset, p, head);
+	}
+	ret = udf_blockdev_write_medium(dev, offset + head, p + head, middle);
+	error = error != 0 ? error : ret;
+	if (tail > 0) {
+		ret = udf_blockdev_write(dev, offset + head + middle,
+					 p + head + middle, tail);
+		error = error != 0 ? error : ret;
+	}
+	return error;
 }
 
 bool udf_blockdev_is_medium_error(int error)

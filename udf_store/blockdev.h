@@ -71,6 +71,15 @@ int udf_blockdev_write_medium(struct udf_blockdev *dev, uint64_t offset,
 			      const void *buf, size_t len);
 
 /*
+ * As udf_blockdev_write(), for data that is read back soon: whole pages of a
+ * large write go past the cache at once. Reading a file past the cache and
+ * writing it through the cache wait for each other in the kernel; both past
+ * the cache do not.
+ */
+int udf_blockdev_write_large(struct udf_blockdev *dev, uint64_t offset,
+			     const void *buf, size_t len);
+
+/*
  * The negative errno tells of the medium at that place, not of the device's
  * surroundings (no space in the file system that has the image, say):
  * relocating may help.

@@ -177,11 +177,20 @@ static int write_unmanaged(struct udf_partition *partition, uint32_t lbn,
 	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
 }
 
-/*
- * Through the cache. With verification, an error of the medium is not final:
- * what the medium holds at the next sync decides.
- */
-static int write_buffered(struct udf_partition *partition, uint32_t lbn,
+static int write_run(struct udf_partition *partition, uint64_t offset,
+		     const uint8_t *buf, size_t len)
+{
+	int ret = 0;
+
+	if (partition->verify == NULL) {
+		return udf_blockdev_write(partition->dev, offset, buf, len);
+	}
+	ret = udf_blockdev_write_large(partition->dev, offset, buf, len);
+	/* Not final: what the medium holds at the next sync decides. */
+	return udf_blockdev_is_medium_error(ret) ? 0 : ret;
+}
+
+static int write_runs(struct udf_partition *partition, uint32_t lbn,
 			  uint32_t count, const uint8_t *buf)
 {
 	int ret = 0;
@@ -190,13 +199,8 @@ static int write_buffered(struct udf_partition *partition, uint32_t lbn,
 		uint32_t run = 0;
 		uint32_t block = udf_partition_map(partition, lbn, count, &run);
 
-		ret = udf_blockdev_write(partition->dev,
-					 block_offset(partition, block), buf,
-					 block_bytes(partition, run));
-		if (partition->verify != NULL &&
-		    udf_blockdev_is_medium_error(ret)) {
-			ret = 0;
-		}
+		ret = write_run(partition, block_offset(partition, block), buf,
+				block_bytes(partition, run));
 		if (ret != 0) {
 			break;
 		}
@@ -220,7 +224,7 @@ static int write_managed(struct udf_partition *partition, uint32_t lbn,
 	if (ret != 0) {
 		return ret;
 	}
-	ret = write_buffered(partition, lbn, count, buf);
+	ret = write_runs(partition, lbn, count, buf);
 	if (ret != 0) {
 		/* Not written, and not for the medium's fault. */
 		udf_verify_forget(partition->verify, lbn, count);
@@ -242,7 +246,7 @@ int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 	} else if (partition->verify != NULL) {
 		ret = write_managed(partition, lbn, count, buf);
 	} else {
-		ret = write_buffered(partition, lbn, count, buf);
+		ret = write_runs(partition, lbn, count, buf);
 	}
 	pthread_rwlock_unlock(&partition->map_lock);
 

@@ -606,6 +606,59 @@ static void test_files(void **state)
 	}
 }
 
+/* Real files: large writes that start and end anywhere in a page. */
+static void test_file_alignment(void **state)
+{
+	static const enum image kinds[] = {PLAIN_512, SPARABLE_512, DVDRW_201};
+	const struct udf_volume_options options = {.log = keep_line};
+	const uint32_t blocks = 1200;
+	uint8_t *shadow = malloc(blocks * 2048);
+	uint8_t *back = malloc(blocks * 2048);
+	size_t i = 0;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		size_t size = images[kinds[i]].block_size;
+		struct udf_volume *volume = NULL;
+		unsigned int seed = 80;
+		uint32_t n = 0;
+		char path[64] = {0};
+
+		image_path(images[kinds[i]].name, path, sizeof(path));
+		assert_int_equal(udf_volume_open(path, &options, &volume), 0);
+		memset(shadow, 0, blocks * size);
+		assert_int_equal(udf_volume_write(volume, 2001, blocks, shadow,
+						  0),
+				 0);
+		for (n = 0; n < 60; n++) {
+			uint32_t offset = 0;
+			uint32_t count = 0;
+			unsigned int flags = 0;
+			int ret = 0;
+
+			seed = seed * 1103515245u + 12345u;
+			offset = (seed >> 8) % blocks;
+			count = (seed >> 5) % (blocks - offset) + 1;
+			flags = (seed >> 16) % 3 == 0 ? UDF_WRITE_UNMANAGED : 0;
+			fill(shadow + offset * size, count * size, seed);
+			ret = udf_volume_write(volume, 2001 + offset, count,
+					       shadow + offset * size, flags);
+			assert_int_equal(ret, 0);
+			ret = udf_volume_read(volume, 2001, blocks, back);
+			assert_int_equal(ret, 0);
+			assert_memory_equal(back, shadow, blocks * size);
+		}
+		assert_int_equal(udf_volume_close(volume), 0);
+		assert_int_equal(udf_volume_open(path, &options, &volume), 0);
+		assert_int_equal(udf_volume_read(volume, 2001, blocks, back),
+				 0);
+		assert_memory_equal(back, shadow, blocks * size);
+		assert_int_equal(udf_volume_close(volume), 0);
+	}
+	free(shadow);
+	free(back);
+}
+
 /* A sector (of 512 bytes) of a block of the partition. */
 static uint64_t sector_of(uint32_t start, uint32_t lbn)
 {
@@ -1136,6 +1189,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_file_alignment),
 		cmocka_unit_test(test_defects_managed),
 		cmocka_unit_test(test_one_bad_sector_one_spare),
 		cmocka_unit_test(test_transient_write_error),

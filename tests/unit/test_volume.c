@@ -1067,6 +1067,121 @@ static void test_limit(void **state)
 }
 
 /*
+ * The plug is pulled at each write of a work with bad sectors in it: the
+ * volume opens again, and what a sync acknowledged is there, or what was
+ * written over it later.
+ */
+#define CUT_FIRST 960u
+#define CUT_BLOCKS 96u
+#define CUT_BYTES (CUT_BLOCKS * 2048u)
+
+struct cut_rig {
+	struct fake_blockdev *fake;
+	struct udf_volume *volume;
+	uint8_t synced[CUT_BYTES];
+	uint8_t newest[CUT_BYTES];
+};
+
+static int cut_write(struct cut_rig *rig, uint32_t offset, uint32_t count,
+		     unsigned int seed)
+{
+	uint8_t *data = rig->newest + offset * 2048;
+
+	fill(data, count * 2048, seed);
+	return udf_volume_write(rig->volume, CUT_FIRST + offset, count, data,
+				0);
+}
+
+static int cut_sync(struct cut_rig *rig)
+{
+	int ret = udf_volume_sync(rig->volume);
+
+	if (ret == 0) {
+		memcpy(rig->synced, rig->newest, CUT_BYTES);
+	}
+	return ret;
+}
+
+/* Returns whether all of it was acknowledged. */
+static bool cut_work(struct cut_rig *rig)
+{
+	struct udf_integrity integrity = {0};
+
+	udf_volume_get_integrity(rig->volume, &integrity);
+	integrity.closed = false;
+	if (udf_volume_put_integrity(rig->volume, &integrity) != 0 ||
+	    cut_write(rig, 0, 96, 1) != 0 || cut_sync(rig) != 0 ||
+	    cut_write(rig, 40, 20, 2) != 0 || cut_write(rig, 1, 1, 3) != 0 ||
+	    cut_sync(rig) != 0 || cut_write(rig, 45, 1, 4) != 0 ||
+	    cut_sync(rig) != 0) {
+		return false;
+	}
+	integrity.closed = true;
+	return udf_volume_put_integrity(rig->volume, &integrity) == 0;
+}
+
+static void cut_check(struct cut_rig *rig)
+{
+	uint8_t *back = malloc(CUT_BYTES);
+	size_t i = 0;
+
+	assert_int_equal(open_fake(rig->fake, &rig->volume), 0);
+	assert_false(udf_volume_info(rig->volume)->read_only);
+	assert_int_equal(udf_volume_read(rig->volume, CUT_FIRST, CUT_BLOCKS,
+					 back),
+			 0);
+	for (i = 0; i < CUT_BYTES; i += FAKE_SECTOR) {
+		if (memcmp(back + i, rig->newest + i, FAKE_SECTOR) != 0) {
+			assert_memory_equal(back + i, rig->synced + i,
+					    FAKE_SECTOR);
+		}
+	}
+	assert_int_equal(udf_volume_close(rig->volume), 0);
+	free(back);
+}
+
+static void test_cut(void **state)
+{
+	struct cut_rig *rig = NULL;
+	bool finished = false;
+	unsigned int variant = 0;
+	size_t cut = 0;
+
+	(void)state;
+	for (variant = 0; variant < 3; variant++) {
+		finished = false;
+		for (cut = 0; !finished; cut++) {
+			rig = calloc(1, sizeof(*rig));
+			rig->fake = load_fake(CDRW_201);
+			fake_blockdev_put(rig->fake,
+					  (START + CUT_FIRST) * 2048u,
+					  rig->synced, CUT_BYTES);
+			set_fault(rig->fake, FAKE_SILENT_DROP, BAD);
+			set_fault(rig->fake, FAKE_WRITE_ERROR, CUT_FIRST + 1);
+			/* In the first spare, too. */
+			fake_blockdev_fault(rig->fake, FAKE_SILENT_CORRUPT,
+					    288 * 4 + 100, 1);
+			rig->fake->mortal = true;
+			rig->fake->writes_left = cut;
+			rig->fake->write_through = variant > 0;
+			rig->fake->tears = variant > 1;
+			assert_int_equal(open_fake(rig->fake, &rig->volume),
+					 0);
+			finished = cut_work(rig);
+			(void)udf_volume_close(rig->volume);
+			fake_blockdev_restart(rig->fake);
+			rig->fake->write_through = false;
+			cut_check(rig);
+			fake_blockdev_free(rig->fake);
+			free(rig);
+			assert_true(cut < 100);
+		}
+		/* There was something to cut. */
+		assert_true(cut > 12);
+	}
+}
+
+/*
  * Writers, readers and syncs at once, over bad sectors: each writer has its
  * own stretch of blocks and must find there what it wrote last.
  */
@@ -1201,6 +1316,7 @@ int main(void)
 		cmocka_unit_test(test_plain_write_error),
 		cmocka_unit_test(test_integrity_write_error),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_threads),
 	};
 

@@ -403,5 +403,12 @@ struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
 
 NTSTATUS held_op_recv(struct tevent_req *req)
 {
-	return tevent_req_simple_recv_ntstatus(req);
+	NTSTATUS status = NT_STATUS_OK;
+
+	/*
+	 * Not tevent_req_received(): it would free the state, and with it the
+	 * place that keeps later operations behind this one.
+	 */
+	tevent_req_is_nterror(req, &status);
+	return status;
 }

@@ -84,7 +84,12 @@ class Handle:
     def close(self):
         if self.fid is not None:
             fid, self.fid = self.fid, None
-            self.client.call(self.client.smb.close, self.client.tree, fid)
+            # impacket's own close() loses count of two opens of one file.
+            body = smb3structs.SMB2Close()
+            body['FileID'] = fid
+            status = self.client.send(smb3structs.SMB2_CLOSE, body)['Status']
+            if status != SUCCESS:
+                raise Refused('CLOSE', status)
 
     def fsctl(self, code, given=b'', room=0, flags=1, **fields):
         """One IOCTL: (status, output). fields: others of SMB2Ioctl."""

@@ -39,8 +39,8 @@ Configure.autoconfig = True
 
 WARNINGS = '''
     -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes
-    -Wpointer-arith -Wwrite-strings -Wcast-align -Wcast-qual -Wimplicit-fallthrough
-    -Wformat=2 -Wformat-security -Wdeclaration-after-statement -Wvla
+    -Wpointer-arith -Wwrite-strings -Wcast-align -Wcast-qual
+    -Wimplicit-fallthrough -Wformat=2 -Wformat-security -Wdeclaration-after-statement -Wvla
     -Wno-unused-parameter
 '''.split()
 
@@ -189,7 +189,10 @@ def includes(bld):
 
 @configure_method
 def udf_objects(bld, name, sources, use='', samba=None, cflags=()):
-    """Objects that several targets share; `samba` is source3, source4 or None."""
+    """Objects that several targets share.
+
+    `samba` is source3 or source4 for files that include Samba's headers.
+    """
     use = Utils.to_list(use)
     if samba:
         use = use + [{'source3': 'SAMBA3', 'source4': 'SAMBA4'}[samba]]

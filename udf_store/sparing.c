@@ -490,7 +490,7 @@ int udf_sparing_load(struct udf_blockdev *dev, const struct udf_log *log,
 	s->geometry = *geometry;
 	ret = take_map(s, map);
 	if (ret != 0) {
-		goto failed;
+		goto out;
 	}
 	for (i = 0; i < s->copies; i++) {
 		read_copy(s, i, &images[i]);
@@ -507,14 +507,14 @@ int udf_sparing_load(struct udf_blockdev *dev, const struct udf_log *log,
 			"packets cannot be found",
 			s->copies);
 		ret = -EUCLEAN;
-		goto failed;
+		goto out;
 	}
 	s->sequence = images[best].header.sequence;
 	s->count = images[best].header.count;
 	s->entries = calloc(s->count + 1u, sizeof(s->entries[0]));
 	if (s->entries == NULL) {
 		ret = -ENOMEM;
-		goto failed;
+		goto out;
 	}
 	memcpy(s->entries, images[best].entries,
 	       s->count * sizeof(s->entries[0]));
@@ -524,7 +524,7 @@ int udf_sparing_load(struct udf_blockdev *dev, const struct udf_log *log,
 	*sparing = s;
 	s = NULL;
 
-failed:
+out:
 	for (i = 0; i < UDF_MAX_SPARING_TABLES; i++) {
 		free_image(&images[i]);
 	}

@@ -198,21 +198,24 @@ static void read_sequences(struct vds_reader *reader,
 	}
 }
 
-/*
- * Try one block size. Returns 1 when an anchor was found, 2 when its
- * sequences have what is needed and agree about the size.
- */
-static int try_block_size(struct vds_reader *reader, uint32_t block_size,
-			  struct udf_vds *vds)
+/* What a look with one block size found. */
+enum finding {
+	FOUND_NOTHING,
+	FOUND_ANCHOR, /* whose sequences lack what is needed */
+	FOUND_VOLUME, /* *vds is filled */
+};
+
+static enum finding try_block_size(struct vds_reader *reader,
+				   uint32_t block_size, struct udf_vds *vds)
 {
 	uint64_t blocks = reader->dev->size / block_size;
 	uint64_t anchors[3] = {ANCHOR_BLOCK, blocks - 1,
 			       blocks - 1 - ANCHOR_BLOCK};
-	int found = 0;
+	enum finding found = FOUND_NOTHING;
 	size_t i = 0;
 
 	if (blocks <= ANCHOR_BLOCK || blocks > UINT32_MAX) {
-		return 0;
+		return FOUND_NOTHING;
 	}
 	for (i = 0; i < 3; i++) {
 		struct udf_avdp avdp = {0};
@@ -229,7 +232,7 @@ static int try_block_size(struct vds_reader *reader, uint32_t block_size,
 		    0) {
 			continue;
 		}
-		found = 1;
+		found = FOUND_ANCHOR;
 		read_sequences(reader, &avdp, &candidate);
 		if (!is_complete(&candidate)) {
 			continue;
@@ -239,7 +242,7 @@ static int try_block_size(struct vds_reader *reader, uint32_t block_size,
 			continue;
 		}
 		*vds = candidate;
-		return 2;
+		return FOUND_VOLUME;
 	}
 	return found;
 }
@@ -267,9 +270,9 @@ static bool has_nsr(struct vds_reader *reader)
 }
 
 /* Why no volume was found. */
-static int explain(struct vds_reader *reader, int found)
+static int explain(struct vds_reader *reader, enum finding found)
 {
-	if (found != 0) {
+	if (found == FOUND_ANCHOR) {
 		udf_log(reader->log, UDF_LOG_ERROR,
 			"damaged UDF volume: no valid Primary Volume, Logical "
 			"Volume and Partition Descriptor in the main or the "
@@ -299,7 +302,7 @@ int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
 	struct vds_reader reader = {.dev = dev, .log = log};
 	/* The usual ones first. */
 	const uint32_t sizes[] = {2048, 512, 4096, 1024};
-	int found = 0;
+	enum finding found = FOUND_NOTHING;
 	int ret = 0;
 	size_t i = 0;
 
@@ -308,7 +311,7 @@ int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
 		return -ENOMEM;
 	}
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		int tried = 0;
+		enum finding tried = FOUND_NOTHING;
 
 		if (block_size != 0 && sizes[i] != block_size) {
 			continue;
@@ -317,11 +320,11 @@ int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
 		if (tried > found) {
 			found = tried;
 		}
-		if (found == 2) {
+		if (found == FOUND_VOLUME) {
 			break;
 		}
 	}
-	if (found != 2) {
+	if (found != FOUND_VOLUME) {
 		ret = explain(&reader, found);
 	}
 	free(reader.block);

@@ -46,10 +46,10 @@ make_read_only(struct udf_volume *volume, const char *format, ...)
 {
 	va_list ap;
 
-	if (volume->info.read_only) {
+	volume->info.read_only = true;
+	if (volume->info.read_only_reason[0] != '\0') {
 		return;
 	}
-	volume->info.read_only = true;
 	va_start(ap, format);
 	vsnprintf(volume->info.read_only_reason,
 		  sizeof(volume->info.read_only_reason), format, ap);

@@ -39,7 +39,7 @@ struct udf_volume_info {
 	uint32_t packet_blocks;	   /* blocks of a sparing packet; 0: none */
 	uint16_t revision;	   /* of the file system, BCD: 0x0201 */
 	bool read_only;		   /* asked for, or all we can do */
-	char read_only_reason[UDF_TEXT_LEN]; /* "" when asked for */
+	char read_only_reason[UDF_TEXT_LEN]; /* "": we could write it */
 	bool defect_managed;	   /* writes are verified, packets relocated */
 	struct udf_lb_addr file_set; /* File Set Descriptor */
 	/* Unallocated Space Bitmap of the partition header (ECMA-167
@@ -126,17 +126,20 @@ int udf_volume_read(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 /*
  * Write count logical blocks. What is written is on the medium, verified,
  * after udf_volume_sync(); an earlier -EIO or -ENOSPC (no spare is left) is
- * returned as soon as known. With UDF_WRITE_UNMANAGED the data goes straight
- * to the medium before the call returns.
+ * returned as soon as known, so it may be about blocks of another writer. With
+ * UDF_WRITE_UNMANAGED the data goes straight to the medium before the call
+ * returns.
  */
 int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		     const void *buf, unsigned int flags);
 
 /*
  * Everything written before the call is on the medium and, where managed,
- * verified; bad packets are relocated. -EIO: something could not be saved
- * (logged with its block); that error is returned to every later sync until
- * the block was rewritten successfully.
+ * verified; bad packets are relocated. -EIO, or -ENOSPC when no spare is left:
+ * something could not be saved (logged with its block). Where writes are
+ * verified, its data is kept and read from memory, and each later sync tries
+ * again and returns the error until it has been saved. Where they are not,
+ * the blocks are not known, and every later sync returns the error.
  */
 int udf_volume_sync(struct udf_volume *volume);
 

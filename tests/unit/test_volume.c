@@ -463,6 +463,10 @@ static void test_read_only_reasons(void **state)
 		/* implementation use behind the two tables of one word */
 		{UDF_TAG_LVID, 80 + 8 + 42, 0x02600250, "2.50"},
 	};
+	const struct udf_volume_options options = {
+		.read_only = true,
+		.log = keep_line,
+	};
 	size_t i = 0;
 
 	(void)state;
@@ -481,6 +485,15 @@ static void test_read_only_reasons(void **state)
 				       cases[i].reason));
 		assert_int_equal(udf_volume_close(volume), 0);
 		assert_int_equal(fake->records, 0);
+
+		/* The reason is known also when nobody wants to write. */
+		assert_int_equal(udf_volume_open_device(&fake->dev, &options,
+							&volume),
+				 0);
+		assert_non_null(strstr(
+			udf_volume_info(volume)->read_only_reason,
+			cases[i].reason));
+		assert_int_equal(udf_volume_close(volume), 0);
 		fake_blockdev_free(fake);
 	}
 }

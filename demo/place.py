@@ -33,18 +33,32 @@ class Trouble(Exception):
     """One line: what went wrong and what to do."""
 
 
-def command(*words):
-    """Run a command; returns what it said, or raises Trouble with it."""
+def attempt(*words):
+    """Run a command to its end, also when we are interrupted: it takes down
+    what it brought up. Returns its exit status and what it said."""
     try:
-        done = subprocess.run(words, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True,
-                              errors='replace', check=False)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, text=True,
+                                   errors='replace')
     except FileNotFoundError:
         raise Trouble(f'{words[0]} is not installed; `make deps` installs '
                       'what is missing') from None
-    if done.returncode != 0:
-        raise Trouble(f'{shlex.join(words)} failed:\n{done.stdout}'.rstrip())
-    return done.stdout
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        process.terminate()
+        process.communicate()
+        raise
+    return process.returncode, said
+
+
+def command(*words):
+    """Run a command; returns what it said, or raises Trouble with it."""
+    status, said = attempt(*words)
+    if status != 0:
+        raise Trouble(f'{shlex.join(words)} failed:\n{said}'.rstrip())
+    return said
 
 
 def check_machine():

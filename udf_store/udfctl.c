@@ -559,10 +559,14 @@ int main(int argc, char **argv)
 	if (gather(argv[optind + 1], &facts) != 0) {
 		return 1;
 	}
-	if (sparing) {
-		json ? print_sparing_json(&facts) : print_sparing(&facts);
+	if (sparing && json) {
+		print_sparing_json(&facts);
+	} else if (sparing) {
+		print_sparing(&facts);
+	} else if (json) {
+		print_info_json(&facts);
 	} else {
-		json ? print_info_json(&facts) : print_info(&facts);
+		print_info(&facts);
 	}
 	free(facts.entries);
 	if (fflush(stdout) != 0) {

@@ -227,11 +227,38 @@ struct smb2_pending {
 	struct tevent_immediate *im;
 	/* Known from the first event on: */
 	struct tevent_req *layer_req; /* of the SMB2 layer */
-	struct tevent_req *aio_req;   /* what fsp->aio_requests has, if any */
+	struct tevent_req *aio_req;   /* what fsp->aio_requests has */
 	/* What the event is for: */
 	bool fail;
 	NTSTATUS status;
 };
+
+static bool smb2_is_aio_link(void *child)
+{
+	return strcmp(talloc_get_name(child), "struct aio_req_fsp_link") == 0;
+}
+
+/*
+ * The close of a handle waits for its asynchronous requests, and believes
+ * that a cancelled one is off its list at once. A WRITE's is below the
+ * request of the SMB2 layer and can go; an IOCTL's is that request itself,
+ * so only its link to the handle may go.
+ */
+static void smb2_forget_aio(struct tevent_req *aio_req,
+			    struct tevent_req *layer_req)
+{
+	void *link = NULL;
+
+	if (aio_req == NULL) {
+		return;
+	}
+	if (aio_req != layer_req) {
+		TALLOC_FREE(aio_req);
+		return;
+	}
+	link = smb2_find_child(aio_req, smb2_is_aio_link);
+	TALLOC_FREE(link);
+}
 
 /* All of this process; a cancel function is told nothing but its request. */
 static struct smb2_pending *smb2_pendings;
@@ -252,7 +279,7 @@ static void smb2_pending_end(struct smb2_pending *p,
 {
 	struct tevent_req *layer_req = p->layer_req;
 	struct tevent_req *aio_req = p->aio_req;
-	struct tevent_context *ev = p->ev;
+	struct tevent_context *ev = p->smb2req->sconn->ev_ctx;
 
 	if (layer_req == NULL) {
 		/* Before the first event smbd has not yet said who it is. */
@@ -262,11 +289,7 @@ static void smb2_pending_end(struct smb2_pending *p,
 	p->ended(p->private_data);
 	TALLOC_FREE(p);
 
-	/*
-	 * The close of a handle waits for its asynchronous requests, and
-	 * believes that a cancelled one is gone at once.
-	 */
-	TALLOC_FREE(aio_req);
+	smb2_forget_aio(aio_req, layer_req);
 
 	if (from_smbd) {
 		/* smbd is walking its list of requests: answer later. */

@@ -56,7 +56,6 @@ struct udf_store_ops {
 struct udf_store {
 	const struct udf_store_ops *ops;
 	bool read_only;
-	bool named_streams; /* the store serves named streams */
 	void *private_data;
 };
 

@@ -255,7 +255,6 @@ NTSTATUS store_udfd_open(TALLOC_CTX *mem_ctx,
 	store->ops = &store_udfd_ops;
 	store->private_data = s;
 	store->read_only = ((info.flags & UDFD_VOLUME_READ_ONLY) != 0);
-	store->named_streams = ((info.flags & UDFD_VOLUME_NAMED_STREAMS) != 0);
 
 	*_store = store;
 	return NT_STATUS_OK;

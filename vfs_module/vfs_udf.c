@@ -263,7 +263,7 @@ fail:
 
 /*
  * What a UDF volume can, beside what smbd says for every share (MS-FSCC
- * 2.5.1). Named streams only where the store has them.
+ * 2.5.1).
  */
 static uint32_t udf_fs_capabilities(struct vfs_handle_struct *handle,
 				    enum timestamp_set_resolution *p_ts_res)

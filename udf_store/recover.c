@@ -42,6 +42,7 @@ struct walk {
 	uint32_t directories;
 	uint32_t repaired;
 	uint32_t unreadable;
+	uint64_t shared; /* blocks that two files claim */
 };
 
 static void mark_used(struct walk *walk, uint32_t lbn, uint64_t count)
@@ -49,7 +50,11 @@ static void mark_used(struct walk *walk, uint32_t lbn, uint64_t count)
 	uint32_t limit = walk->fs->info->partition_blocks;
 
 	for (uint64_t i = 0; i < count && lbn + i < limit; i++) {
-		walk->used[(lbn + i) / 8] |= (uint8_t)(1u << ((lbn + i) % 8));
+		uint8_t *byte = &walk->used[(lbn + i) / 8];
+		uint8_t bit = (uint8_t)(1u << ((lbn + i) % 8));
+
+		walk->shared += (*byte & bit) != 0;
+		*byte |= bit;
 	}
 }
 
@@ -495,6 +500,12 @@ int udf_recover(struct udf_fs *fs)
 			       walk.unreadable > 0
 				       ? "; parts are unreadable"
 				       : "");
+	}
+	if (ret == 0 && walk.shared > 0) {
+		udf_volume_log(fs->volume, UDF_LOG_WARNING,
+			       "%llu blocks belong to two files at once: copy "
+			       "what you need from this volume and format it",
+			       (unsigned long long)walk.shared);
 	}
 	free(walk.used);
 	free(walk.table);

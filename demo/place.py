@@ -92,6 +92,13 @@ def start_time(pid):
     return None if fields[0] in 'ZX' else fields[19]
 
 
+def is_mounted(path):
+    """Also true when the daemon behind the mount is dead."""
+    with open('/proc/self/mounts', encoding='utf-8') as file:
+        return any(line.split(' ')[1].replace('\\040', ' ') == path
+                   for line in file)
+
+
 def start_mount(words, mountpoint):
     """Start a FUSE daemon that outlives us; returns 'pid:start time'."""
     os.mkdir(mountpoint)
@@ -103,9 +110,13 @@ def start_mount(words, mountpoint):
     try:
         wait_for_mount(process, words[0], mountpoint)
     except BaseException:
-        process.kill()
-        process.wait()
-        if os.path.ismount(mountpoint):
+        process.terminate()
+        try:
+            process.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if is_mounted(mountpoint):
             subprocess.run(['umount', '-l', mountpoint], check=False)
         raise
     return f'{process.pid}:{start_time(process.pid)}'
@@ -113,7 +124,7 @@ def start_mount(words, mountpoint):
 
 def wait_for_mount(process, name, mountpoint):
     end = time.monotonic() + WAIT_SECONDS
-    while not os.path.ismount(mountpoint):
+    while not is_mounted(mountpoint):
         if process.poll() is not None or time.monotonic() > end:
             with open(mountpoint + '.log', encoding='utf-8',
                       errors='replace') as file:
@@ -148,7 +159,7 @@ def wait_for_end(identity):
 
 def stop_mount(mountpoint, identity):
     """Unmount and wait until the daemon is done with its file."""
-    if os.path.ismount(mountpoint):
+    if is_mounted(mountpoint):
         done = subprocess.run(['fusermount3', '-u', mountpoint],
                               stderr=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
@@ -232,7 +243,7 @@ class Place:
         directory = self.values.pop('DIRECTORY', None)
         if directory:
             mounts = [name for name in ('medium', 'volume') if
-                      os.path.ismount(os.path.join(directory, name))]
+                      is_mounted(os.path.join(directory, name))]
             if mounts:
                 raise Trouble(f'{directory}/{mounts[0]} is still mounted')
             shutil.rmtree(directory, ignore_errors=True)

@@ -131,6 +131,7 @@ class Udfd:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.status = self.process.wait()
+        if self.status != 0:
             command('umount', '-l', self.mountpoint)
 
     def said(self):
@@ -180,6 +181,7 @@ class FaultDisk:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.process.returncode != 0:
             command('umount', '-l', self.mountpoint)
 
     def control(self, *lines):

@@ -233,6 +233,18 @@ def server_log(server):
     return text
 
 
+def panics(server):
+    """What the smbd processes of a server logged of their own crashes."""
+    return [line for line in server_log(server).splitlines()
+            if 'PANIC' in line or 'INTERNAL ERROR' in line]
+
+
+def children(pid):
+    """The processes that an smbd has for its clients."""
+    with open(f'/proc/{pid}/task/{pid}/children', encoding='ascii') as file:
+        return {int(word) for word in file.read().split()}
+
+
 def smbclient(server, share, commands, expect=0):
     """Run smbclient's commands; returns what it said."""
     done = subprocess.run(

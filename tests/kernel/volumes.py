@@ -77,13 +77,14 @@ OF_ITSELF = ('udf_truncate_tail_extent: Extent after EOF',)
 class Kernel:
     """A guest run: what it did, said and logged."""
 
-    def __init__(self, directory, image, block, script, *arguments):
+    def __init__(self, directory, image, block, script, *arguments,
+                 options=()):
         log = os.path.join(directory, 'guest.dmesg')
         with open(log, 'w', encoding='utf-8'):
             pass
         self.status, self.output = command(
             UML, '--image', image, '--timeout', '150', '--dmesg', log,
-            '--options', f'bs={block}', '--',
+            '--options', f'bs={block}', *options, '--',
             'sh', '-euc', script, 'sh', *arguments)
         with open(log, encoding='utf-8', errors='replace') as file:
             lines = file.read().splitlines()

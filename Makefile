@@ -11,7 +11,7 @@ ifneq (,$(findstring s,$(firstword -$(MAKEFLAGS))))
 export QUIET = 1
 endif
 export SANITIZE VERBOSE DESTDIR
-# After a plain "su", the directories of an administrator's programs are missing.
+# A plain "su" leaves the directories of administrators out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PARTS := unit store samba kernel failover

@@ -33,6 +33,10 @@ static bool other_opens_fn(struct share_mode_entry *e,
 	{
 		return false;
 	}
+	/* smbd's own, of the file below a client's open of a named stream. */
+	if ((e->private_options & NTCREATEX_FLAG_STREAM_BASEOPEN) != 0) {
+		return false;
+	}
 	if (share_entry_stale_pid(e)) {
 		return false;
 	}
@@ -125,6 +129,7 @@ NTSTATUS defect_management_set(struct vfs_handle_struct *handle,
 		return status;
 	}
 	open->has_entry = true;
+	open->persistent_id = owner.persistent_id;
 	return NT_STATUS_OK;
 }
 

@@ -118,6 +118,7 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 	switch (result) {
 	case PURGE_MODE_COUNTED:
 		open->has_entry = true;
+		open->persistent_id = owner.persistent_id;
 		open->unsettled = true;
 		return NT_STATUS_OK;
 	case PURGE_MODE_REPLAYED:

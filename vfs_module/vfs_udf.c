@@ -72,10 +72,6 @@ NTSTATUS udf_open_get_key(struct vfs_handle_struct *handle,
 		if (!NT_STATUS_IS_OK(status)) {
 			return status;
 		}
-		if (fsp->op != NULL) {
-			open->persistent_id =
-				fsp->op->global->open_persistent_id;
-		}
 		open->key_known = true;
 	}
 	*_open = open;

@@ -30,10 +30,10 @@ struct udf_conn {
 struct udf_open {
 	bool key_known;
 	struct udf_file_key key;
-	uint64_t persistent_id; /* of the open, as the database knows it */
 
 	bool unbuffered; /* opened with FILE_NO_INTERMEDIATE_BUFFERING */
 	bool has_entry;	 /* in open_state: to be released at close */
+	uint64_t persistent_id; /* of that entry */
 	bool unsettled;	 /* its last counted request may be replayed */
 	struct open_state_cache cache;
 };

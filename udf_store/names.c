@@ -133,10 +133,12 @@ static int create_node(struct udf_node *directory,
 		}
 	}
 	attributes.unique_id = udf_fs_next_unique_id(fs);
-	ret = udf_node_create(fs, &attributes, directory->lbn, node);
+	/* Behind the one made before, so that none is passed twice. */
+	ret = udf_node_create(fs, &attributes, directory->child_goal, node);
 	if (ret < 0) {
 		return ret;
 	}
+	directory->child_goal = (*node)->lbn + 1;
 	(*node)->link_count = 1;
 	if (S_ISDIR(create->mode)) {
 		ret = udf_directory_init(*node, directory);
@@ -634,7 +636,7 @@ static int rename_once(struct rename *r)
 			ret = check_not_above(r->source, r->to);
 		}
 	}
-	if (ret == 0 && r->source == r->to) {
+	if (ret == 0 && (r->source == r->to || r->source == r->from)) {
 		ret = -EINVAL;
 	}
 	if (ret == 0 && r->target != NULL) {

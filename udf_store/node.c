@@ -241,6 +241,7 @@ static struct udf_node *node_alloc(struct udf_fs *fs, uint32_t lbn)
 	node->fs = fs;
 	node->lbn = lbn;
 	node->references = 1;
+	node->child_goal = lbn;
 	pthread_rwlock_init(&node->lock, NULL);
 	return node;
 }

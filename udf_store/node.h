@@ -91,6 +91,7 @@ struct udf_node {
 	uint32_t aeds_reserved;
 
 	struct udf_directory *directory; /* loaded; NULL: not yet */
+	uint32_t child_goal; /* block where the next file's ICB should be */
 
 	/* The dirty list's lock (commit.c). */
 	bool dirty;

@@ -315,10 +315,10 @@ static uint32_t chunk_find_run(const struct udf_space *space, uint32_t index,
 	}
 	bit_chunk(space, lbn, &bit);
 	while (lbn < end && !bit_get(chunk->bytes, bit)) {
-		if (bit % 8 == 0 && end - lbn >= 8 &&
-		    chunk->bytes[bit / 8] == 0) {
-			lbn += 8;
-			bit += 8;
+		if (bit % 64 == 0 && end - lbn >= 64 &&
+		    get_le64(&chunk->bytes[bit / 8]) == 0) {
+			lbn += 64;
+			bit += 64;
 			continue;
 		}
 		lbn++;

@@ -52,6 +52,7 @@ static const char usage_text[] =
 	"      --no-defect-management\n"
 	"                           neither verify writes nor relocate\n"
 	"  -h, --help               this text\n"
+	"      --version            which version this is\n"
 	"\n"
 	"Exit status: 0, mounted (in the foreground: ended well); 1, the image\n"
 	"cannot be mounted or not all could be written; 2, wrong usage.\n"
@@ -112,7 +113,11 @@ static void options_parse(struct settings *settings, char *options)
 
 static int settings_parse(struct settings *settings, int argc, char **argv)
 {
-	enum { OPTION_READ_ONLY = 256, OPTION_NO_DEFECT_MANAGEMENT };
+	enum {
+		OPTION_READ_ONLY = 256,
+		OPTION_NO_DEFECT_MANAGEMENT,
+		OPTION_VERSION,
+	};
 	static const struct option options[] = {
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "debug", no_argument, NULL, 'd' },
@@ -120,6 +125,7 @@ static int settings_parse(struct settings *settings, int argc, char **argv)
 		{ "read-only", no_argument, NULL, OPTION_READ_ONLY },
 		{ "no-defect-management", no_argument, NULL,
 		  OPTION_NO_DEFECT_MANAGEMENT },
+		{ "version", no_argument, NULL, OPTION_VERSION },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c = 0;
@@ -135,6 +141,9 @@ static int settings_parse(struct settings *settings, int argc, char **argv)
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
+			exit(0);
+		case OPTION_VERSION:
+			puts("udfd (vfs_udf) " UDF_VERSION);
 			exit(0);
 		case 'o':
 			options_parse(settings, optarg);

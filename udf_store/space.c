@@ -99,7 +99,10 @@ static uint32_t chunk_blocks(const struct udf_space *space, uint32_t index)
 	uint64_t per_chunk = space->chunk_bytes / block_size;
 	uint64_t first = (uint64_t)index * per_chunk;
 
-	return (uint32_t)(total - first < per_chunk ? total - first : per_chunk);
+	if (total - first < per_chunk) {
+		return (uint32_t)(total - first);
+	}
+	return (uint32_t)per_chunk;
 }
 
 static bool bit_get(const uint8_t *bytes, uint64_t bit)

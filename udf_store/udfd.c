@@ -54,8 +54,8 @@ static const char usage_text[] =
 	"  -h, --help               this text\n"
 	"      --version            which version this is\n"
 	"\n"
-	"Exit status: 0, mounted (in the foreground: ended well); 1, the image\n"
-	"cannot be mounted or not all could be written; 2, wrong usage.\n"
+	"Exit status: 0, mounted (in the foreground: ended well); 1, the\n"
+	"image cannot be mounted or not all could be written; 2, wrong usage.\n"
 	"Unmount with fusermount3 -u or umount; SIGTERM does the same.\n";
 
 static bool log_to_syslog = false;

@@ -8,6 +8,8 @@
 #include "smb2_request.h"
 #include "vfs_udf.h"
 #include "smbd/smbd.h"
+#include "smbd/globals.h"
+#include "locking/proto.h"
 #include "lib/util/tevent_ntstatus.h"
 #include "lib/util/tevent_unix.h"
 
@@ -22,6 +24,7 @@ struct guarded_pwrite_state {
 	size_t n;
 	off_t offset;
 
+	struct smbd_smb2_request *smb2req; /* NULL: not SMB2 */
 	struct tevent_req *held;
 	ssize_t ret;
 	struct vfs_aio_state aio_state;
@@ -35,8 +38,29 @@ static void guarded_pwrite_ended(void *private_data)
 {
 }
 
-static bool guarded_pwrite_hold(struct tevent_req *req,
-				struct smbd_smb2_request *smb2req)
+/* Fail with an exact status, if the request can be told one. */
+static void guarded_pwrite_refuse(struct tevent_req *req, NTSTATUS status)
+{
+	struct guarded_pwrite_state *state = tevent_req_data(
+		req, struct guarded_pwrite_state);
+	struct smb2_pending *pending = NULL;
+
+	if (state->smb2req != NULL) {
+		pending = smb2_request_pend(state,
+					    state->ev,
+					    state->smb2req,
+					    state->fsp,
+					    guarded_pwrite_ended,
+					    NULL);
+	}
+	if (pending == NULL) {
+		tevent_req_error(req, REFUSED_ERRNO);
+		return;
+	}
+	smb2_pending_fail_later(pending, status);
+}
+
+static bool guarded_pwrite_hold(struct tevent_req *req)
 {
 	struct guarded_pwrite_state *state = tevent_req_data(
 		req, struct guarded_pwrite_state);
@@ -50,7 +74,7 @@ static bool guarded_pwrite_hold(struct tevent_req *req,
 	state->held = held_op_send(state,
 				   state->ev,
 				   conn->held,
-				   smb2req,
+				   state->smb2req,
 				   state->fsp,
 				   &open->key,
 				   state->offset,
@@ -73,7 +97,6 @@ struct tevent_req *guarded_pwrite_send(struct vfs_handle_struct *handle,
 	struct tevent_req *req = NULL;
 	struct guarded_pwrite_state *state = NULL;
 	struct smbd_smb2_request *smb2req = smb2_request_of(mem_ctx);
-	struct smb2_pending *pending = NULL;
 	enum purge_guard_verdict verdict;
 	NTSTATUS status;
 
@@ -105,30 +128,35 @@ struct tevent_req *guarded_pwrite_send(struct vfs_handle_struct *handle,
 		.data = data,
 		.n = n,
 		.offset = offset,
+		.smb2req = smb2req,
 		.ret = -1,
 	};
 
-	if (verdict == PURGE_GUARD_HOLD) {
-		if (guarded_pwrite_hold(req, smb2req)) {
-			return req;
-		}
-		status = NT_STATUS_PURGE_FAILED;
+	if (verdict == PURGE_GUARD_HOLD && guarded_pwrite_hold(req)) {
+		return req;
 	}
-
-	if (smb2req != NULL) {
-		pending = smb2_request_pend(state,
-					    ev,
-					    smb2req,
-					    fsp,
-					    guarded_pwrite_ended,
-					    NULL);
-	}
-	if (pending == NULL) {
-		tevent_req_error(req, REFUSED_ERRNO);
+	guarded_pwrite_refuse(req, status);
+	if (!tevent_req_is_in_progress(req)) {
 		return tevent_req_post(req, ev);
 	}
-	smb2_pending_fail_later(pending, status);
 	return req;
+}
+
+/* smbd has asked before the write was held; locks may have come since. */
+static bool guarded_pwrite_is_locked(struct guarded_pwrite_state *state)
+{
+	struct files_struct *fsp = state->fsp;
+	struct lock_struct lock;
+
+	init_strict_lock_struct(fsp,
+				fsp->op->global->open_persistent_id,
+				state->offset,
+				state->n,
+				WRITE_LOCK,
+				lp_posix_cifsu_locktype(fsp),
+				&lock);
+
+	return !SMB_VFS_STRICT_LOCK_CHECK(fsp->conn, fsp, &lock);
 }
 
 static void guarded_pwrite_allowed(struct tevent_req *subreq)
@@ -150,6 +178,10 @@ static void guarded_pwrite_allowed(struct tevent_req *subreq)
 	ok = change_to_user_and_service_by_fsp(state->fsp);
 	if (!ok) {
 		tevent_req_error(req, EACCES);
+		return;
+	}
+	if (guarded_pwrite_is_locked(state)) {
+		guarded_pwrite_refuse(req, NT_STATUS_FILE_LOCK_CONFLICT);
 		return;
 	}
 

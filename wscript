@@ -40,7 +40,8 @@ Configure.autoconfig = True
 WARNINGS = '''
     -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes
     -Wpointer-arith -Wwrite-strings -Wcast-align -Wcast-qual
-    -Wimplicit-fallthrough -Wformat=2 -Wformat-security -Wdeclaration-after-statement -Wvla
+    -Wimplicit-fallthrough -Wformat=2 -Wformat-security
+    -Wdeclaration-after-statement -Wvla
     -Wno-unused-parameter
 '''.split()
 
@@ -115,6 +116,9 @@ def configure(conf):
         conf.fatal('gcc or clang is needed')
 
     env.append_value('CFLAGS', CFLAGS)
+    # Log messages name a source file as the tree does, wherever it was built.
+    env.append_value('CFLAGS', ['-ffile-prefix-map=../=',
+                                '-ffile-prefix-map=%s/=' % conf.path.abspath()])
     env.append_value('LINKFLAGS', LINKFLAGS)
     env.WARNINGS = WARNINGS
     env.SANITIZE = bool(conf.options.sanitize)

@@ -386,7 +386,12 @@ struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
 	DLIST_ADD_END(file->list, op);
 	talloc_set_destructor(op, held_op_destructor);
 
-	op->pending = smb2_request_pend(op, ev, smb2req, fsp, held_op_ended, op);
+	op->pending = smb2_request_pend(op,
+					ev,
+					smb2req,
+					fsp,
+					held_op_ended,
+					op);
 	op->timer = tevent_add_timer(ev, op, end, held_op_timeout, op);
 	if (op->pending == NULL || op->timer == NULL) {
 		TALLOC_FREE(req);

@@ -274,7 +274,13 @@ bool purge_guard_sync(struct vfs_handle_struct *handle,
 	enum purge_guard_verdict verdict;
 	NTSTATUS status;
 
-	verdict = purge_guard_check(handle, fsp, NULL, op, offset, len, &status);
+	verdict = purge_guard_check(handle,
+				    fsp,
+				    NULL,
+				    op,
+				    offset,
+				    len,
+				    &status);
 	if (verdict == PURGE_GUARD_PROCEED) {
 		return true;
 	}

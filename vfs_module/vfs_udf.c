@@ -280,25 +280,26 @@ static uint32_t udf_fs_capabilities(struct vfs_handle_struct *handle,
 	return caps;
 }
 
-static NTSTATUS udf_create_file(struct vfs_handle_struct *handle,
-				struct smb_request *req,
-				struct files_struct *dirfsp,
-				struct smb_filename *smb_fname,
-				uint32_t access_mask,
-				uint32_t share_access,
-				uint32_t create_disposition,
-				uint32_t create_options,
-				uint32_t file_attributes,
-				uint32_t oplock_request,
-				const struct smb2_lease *lease,
-				uint64_t allocation_size,
-				uint32_t private_flags,
-				struct security_descriptor *sd,
-				struct ea_list *ea_list,
-				files_struct **result,
-				int *pinfo,
-				const struct smb2_create_blobs *in_context_blobs,
-				struct smb2_create_blobs *out_context_blobs)
+static NTSTATUS
+udf_create_file(struct vfs_handle_struct *handle,
+		struct smb_request *req,
+		struct files_struct *dirfsp,
+		struct smb_filename *smb_fname,
+		uint32_t access_mask,
+		uint32_t share_access,
+		uint32_t create_disposition,
+		uint32_t create_options,
+		uint32_t file_attributes,
+		uint32_t oplock_request,
+		const struct smb2_lease *lease,
+		uint64_t allocation_size,
+		uint32_t private_flags,
+		struct security_descriptor *sd,
+		struct ea_list *ea_list,
+		files_struct **result,
+		int *pinfo,
+		const struct smb2_create_blobs *in_context_blobs,
+		struct smb2_create_blobs *out_context_blobs)
 {
 	struct udf_conn *conn = handle->data;
 	struct udf_open *open = NULL;

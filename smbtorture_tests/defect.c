@@ -306,7 +306,8 @@ static bool test_directory_access(struct torture_context *tctx,
 			  &dir);
 	UDF_OK(tctx, status, "opening " DNAME);
 	status = udf_set_defect(tree, dir, DEFECT_OFF);
-	UDF_STATUS(tctx, status, NT_STATUS_ACCESS_DENIED, "FILE_LIST_DIRECTORY");
+	UDF_STATUS(
+		tctx, status, NT_STATUS_ACCESS_DENIED, "FILE_LIST_DIRECTORY");
 done:
 	udf_close(tree, &dir);
 	smb2_util_rmdir(tree, DNAME);

@@ -225,9 +225,16 @@ done:
 static bool test_flags(struct torture_context *tctx, struct smb2_tree *tree)
 {
 	static const uint32_t flags[] = {
-		0,	    ENABLED | DISABLED, 4,	    ENABLED | 4,
-		DISABLED | 4, 0x100,		0x80000000, 0x80000000 | ENABLED,
-		0x01000000, 0xFFFFFFFF,
+		0,
+		ENABLED | DISABLED,
+		4,
+		ENABLED | 4,
+		DISABLED | 4,
+		0x100,
+		0x01000000,
+		0x80000000,
+		0x80000000 | ENABLED,
+		0xFFFFFFFF,
 	};
 	struct smb2_handle handle = {{0}};
 	const char *reason = NULL;

@@ -6,6 +6,7 @@
 #include "defect_management.h"
 #include "fsctl_codec.h"
 #include "fsctl_udf.h"
+#include "samba_compat.h"
 #include "vfs_udf.h"
 #include "smbd/smbd.h"
 #include "smbd/fd_handle.h"
@@ -34,7 +35,7 @@ static bool other_opens_fn(struct share_mode_entry *e,
 		return false;
 	}
 	/* smbd's own, of the file below a client's open of a named stream. */
-	if ((e->private_options & NTCREATEX_FLAG_STREAM_BASEOPEN) != 0) {
+	if (samba_compat_is_stream_base(e)) {
 		return false;
 	}
 	if (share_entry_stale_pid(e)) {

@@ -5,11 +5,11 @@
 #include "guarded_io.h"
 #include "held_ops.h"
 #include "purge_guard.h"
+#include "samba_compat.h"
 #include "smb2_request.h"
 #include "vfs_udf.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
-#include "locking/proto.h"
 #include "lib/util/tevent_ntstatus.h"
 #include "lib/util/tevent_unix.h"
 
@@ -148,12 +148,10 @@ static bool guarded_pwrite_is_locked(struct guarded_pwrite_state *state)
 	struct files_struct *fsp = state->fsp;
 	struct lock_struct lock;
 
-	init_strict_lock_struct(fsp,
+	samba_compat_write_lock(fsp,
 				fsp->op->global->open_persistent_id,
 				state->offset,
 				state->n,
-				WRITE_LOCK,
-				lp_posix_cifsu_locktype(fsp),
 				&lock);
 
 	return !SMB_VFS_STRICT_LOCK_CHECK(fsp->conn, fsp, &lock);

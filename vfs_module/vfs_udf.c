@@ -82,12 +82,12 @@ void udf_open_owner(struct udf_conn *conn,
 		    const struct files_struct *fsp,
 		    struct open_state_owner *owner)
 {
-	const struct smbXsrv_open_global0 *global = fsp->op->global;
+	const struct smbXsrv_open *op = fsp->op;
 
 	*owner = (struct open_state_owner) {
-		.persistent_id = global->open_persistent_id,
-		.client_guid = global->client_guid,
-		.create_guid = global->create_guid,
+		.persistent_id = op->global->open_persistent_id,
+		.client_guid = op->global->client_guid,
+		.create_guid = op->global->create_guid,
 		.server_id = messaging_server_id(conn->msg_ctx),
 	};
 }

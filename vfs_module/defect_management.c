@@ -82,6 +82,7 @@ NTSTATUS defect_management_set(struct vfs_handle_struct *handle,
 	struct open_state_owner owner;
 	enum fsctl_codec_result result;
 	bool disable = false;
+	bool was_disabled = false;
 	int fd = -1;
 	NTSTATUS status;
 
@@ -114,7 +115,10 @@ NTSTATUS defect_management_set(struct vfs_handle_struct *handle,
 
 	/* FILE_WRITE_DATA: the descriptor is a real one, open for writing. */
 	fd = fsp_get_io_fd(fsp);
-	status = store->ops->set_defect_management(store, fd, disable);
+	status = store->ops->set_defect_management(store,
+						   fd,
+						   disable,
+						   &was_disabled);
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
@@ -126,7 +130,10 @@ NTSTATUS defect_management_set(struct vfs_handle_struct *handle,
 				       disable);
 	if (!NT_STATUS_IS_OK(status)) {
 		/* Not recorded is not done. */
-		store->ops->set_defect_management(store, fd, !disable);
+		store->ops->set_defect_management(store,
+						  fd,
+						  was_disabled,
+						  &disable);
 		return status;
 	}
 	open->has_entry = true;

@@ -41,12 +41,14 @@ struct udf_store_ops {
 
 	/*
 	 * Is software defect management there to be turned off? And do it
-	 * for the file of an fd that is open for writing.
+	 * for the file of an fd that is open for writing; *was is how it
+	 * was before.
 	 */
 	bool (*defect_managed)(struct udf_store *store);
 	NTSTATUS (*set_defect_management)(struct udf_store *store,
 					  int fd,
-					  bool disable);
+					  bool disable,
+					  bool *was);
 
 	NTSTATUS (*file_key)(struct udf_store *store,
 			     int fd,

@@ -46,7 +46,8 @@ static bool store_kernel_defect_managed(struct udf_store *store)
 
 static NTSTATUS store_kernel_set_defect_management(struct udf_store *store,
 						   int fd,
-						   bool disable)
+						   bool disable,
+						   bool *was)
 {
 	return NT_STATUS_INVALID_DEVICE_REQUEST;
 }

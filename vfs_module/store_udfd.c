@@ -160,16 +160,22 @@ static bool store_udfd_defect_managed(struct udf_store *store)
 
 static NTSTATUS store_udfd_set_defect_management(struct udf_store *store,
 						 int fd,
-						 bool disable)
+						 bool disable,
+						 bool *was)
 {
 	struct udfd_defect_management dm = {
 		.magic = UDFD_IOCTL_MAGIC,
 		.version = UDFD_IOCTL_VERSION,
 		.disabled = disable ? 1 : 0,
 	};
+	struct udfd_defect_management before = { .magic = 0 };
 	int ret = -1;
 
-	ret = ioctl(fd, UDFD_IOC_SET_DEFECT_MANAGEMENT, &dm);
+	ret = ioctl(fd, UDFD_IOC_GET_DEFECT_MANAGEMENT, &before);
+	if (ret == 0) {
+		*was = (before.disabled != 0);
+		ret = ioctl(fd, UDFD_IOC_SET_DEFECT_MANAGEMENT, &dm);
+	}
 	if (ret == 0) {
 		return NT_STATUS_OK;
 	}

@@ -274,6 +274,13 @@ static uint32_t udf_fs_capabilities(struct vfs_handle_struct *handle,
 		FILE_CASE_PRESERVED_NAMES |
 		FILE_UNICODE_ON_DISK |
 		UDF_FILE_SUPPORTS_HARD_LINKS;
+	/*
+	 * smbd says this for every file system of a system that has
+	 * fallocate, but FSCTL_SET_SPARSE needs an extended attribute to keep
+	 * its flag in, and FSCTL_SET_ZERO_DATA a file system that punches
+	 * holes. No store has either.
+	 */
+	caps &= ~FILE_SUPPORTS_SPARSE_FILES;
 	if (conn->store->read_only) {
 		caps |= FILE_READ_ONLY_VOLUME;
 	}

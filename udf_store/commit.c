@@ -274,6 +274,12 @@ static int snapshot_take(struct snapshot *snapshot)
 		}
 	}
 	udf_space_detach_released(&fs->space, &snapshot->released);
+	/* Else a bad block of a file that is gone would fail each commit. */
+	for (size_t i = 0; i < snapshot->released.count; i++) {
+		const struct udf_run *run = &snapshot->released.runs[i];
+
+		udf_volume_forget(fs->volume, run->lbn, run->count);
+	}
 	ret = udf_space_store(&fs->space, store_bitmap, snapshot);
 	return result < 0 ? result : ret;
 }

@@ -290,3 +290,11 @@ int udf_partition_sync(struct udf_partition *partition)
 	}
 	return ret;
 }
+
+void udf_partition_forget(struct udf_partition *partition, uint32_t lbn,
+			  uint32_t count)
+{
+	if (partition->verify != NULL && in_partition(partition, lbn, count)) {
+		udf_verify_forget(partition->verify, lbn, count);
+	}
+}

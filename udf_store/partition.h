@@ -51,6 +51,10 @@ int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 			uint32_t count, const void *buf, bool unmanaged);
 int udf_partition_sync(struct udf_partition *partition);
 
+/* As udf_volume_forget(). */
+void udf_partition_forget(struct udf_partition *partition, uint32_t lbn,
+			  uint32_t count);
+
 /*
  * One block from the medium itself, trying again, and from the cache at last.
  * map_lock is held by the caller.

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -269,6 +270,7 @@ static int serve(struct settings *settings, struct udf_fs *fs)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct daemon daemon = { .session = NULL };
+	struct stat st = {0};
 	int ret = -EIO;
 
 	if (fuse_opt_add_arg(&args, "udfd") != 0 ||
@@ -283,6 +285,12 @@ static int serve(struct settings *settings, struct udf_fs *fs)
 		ret = -errno;
 		fprintf(stderr, "udfd: %s: %s\n", settings->mountpoint,
 			strerror(errno));
+		goto out;
+	}
+	/* On a file, FUSE would mount something that nobody can use. */
+	if (stat(daemon.mountpoint, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		fprintf(stderr, "udfd: %s: %s\n", settings->mountpoint,
+			strerror(ENOTDIR));
 		goto out;
 	}
 	daemon.session = fuse_session_new(&args, udfd_operations(),

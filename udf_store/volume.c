@@ -555,6 +555,11 @@ int udf_volume_sync(struct udf_volume *volume)
 	return udf_partition_sync(&volume->partition);
 }
 
+void udf_volume_forget(struct udf_volume *volume, uint32_t lbn, uint32_t count)
+{
+	udf_partition_forget(&volume->partition, lbn, count);
+}
+
 void udf_volume_get_integrity(struct udf_volume *volume,
 			      struct udf_integrity *integrity)
 {

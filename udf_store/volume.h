@@ -143,6 +143,12 @@ int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
  */
 int udf_volume_sync(struct udf_volume *volume);
 
+/*
+ * Nothing refers to these blocks any more: what was written there needs not
+ * be saved, and no later sync fails because of it.
+ */
+void udf_volume_forget(struct udf_volume *volume, uint32_t lbn, uint32_t count);
+
 /* The integrity descriptor as last read or written. */
 void udf_volume_get_integrity(struct udf_volume *volume,
 			      struct udf_integrity *integrity);

@@ -170,12 +170,13 @@ static bool list_has(const struct block_list *list, uint32_t lbn,
 	return i < list->count && list->blocks[i] - lbn < count;
 }
 
-static void list_add(struct block_list *list, uint32_t lbn)
+/* Keeps the list sorted. -ENOMEM: not added. */
+static int list_add(struct block_list *list, uint32_t lbn)
 {
 	size_t i = list_find(list, lbn);
 
 	if (list_has(list, lbn, 1)) {
-		return;
+		return 0;
 	}
 	if (list->count == list->room) {
 		size_t room = list->room == 0 ? 64 : 2 * list->room;
@@ -183,8 +184,7 @@ static void list_add(struct block_list *list, uint32_t lbn)
 
 		blocks = realloc(list->blocks, room * sizeof(*blocks));
 		if (blocks == NULL) {
-			/* The loss was logged; it reads as zeroes. */
-			return;
+			return -ENOMEM;
 		}
 		list->blocks = blocks;
 		list->room = room;
@@ -193,6 +193,7 @@ static void list_add(struct block_list *list, uint32_t lbn)
 		(list->count - i) * sizeof(list->blocks[0]));
 	list->blocks[i] = lbn;
 	list->count++;
+	return 0;
 }
 
 static void list_remove(struct block_list *list, uint32_t lbn, uint32_t count)
@@ -362,7 +363,10 @@ static int compare_blocks(struct udf_verify *verify,
 		if (ret != 0 && !udf_blockdev_is_medium_error(ret)) {
 			return ret;
 		}
-		list_add(suspects, lbn - lbn % verify->packet_blocks);
+		ret = list_add(suspects, lbn - lbn % verify->packet_blocks);
+		if (ret != 0) {
+			return ret;
+		}
 	}
 	return 0;
 }
@@ -545,6 +549,7 @@ static void gather_packet(struct udf_verify *verify, uint32_t first,
 			"packet was relocated: its data is lost",
 			lbn);
 		pthread_mutex_lock(&verify->lock);
+		/* Without memory it reads as zeroes; the loss was logged. */
 		list_add(&verify->lost, lbn);
 		pthread_mutex_unlock(&verify->lock);
 	}

@@ -14,7 +14,7 @@ export SANITIZE VERBOSE DESTDIR
 # A plain "su" leaves the directories of administrators out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-PARTS := unit store samba kernel failover
+PARTS := unit store samba kernel packages failover
 
 .PHONY: all deps demo run stop check $(PARTS:%=check-%) install bench deb \
 	clean help
@@ -32,10 +32,12 @@ help:
 #: make demo          show both control codes at work (as root)
 #: make run           the demo's server, left running;  make stop ends it
 #: make check         every test;  the parts:
-#: make check-unit, check-store, check-samba, check-kernel, check-failover
+#: make check-unit, check-store, check-samba, check-kernel, check-packages,
+#:      check-failover
 #: make install       into the system, or below DESTDIR=...
 #: make clean         remove the build directory
-#: make bench, deb    not there yet
+#: make deb           Debian packages, in build/deb
+#: make bench         not there yet
 #:
 #: BUILD=DIR          build there instead of in build/
 #: TARGETS="..."      build only these (udfd udfctl vfs_udf.so ...)
@@ -69,7 +71,8 @@ bench:
 		'(issues 3, 5 and 6 bring them)' >&2; exit 1
 
 deb:
-	@echo 'make deb: the Debian package is not there yet (issue 7)' >&2; exit 1
+	@tools/deps deb
+	@BUILD='$(BUILD)' tools/deb
 
 clean:
 	@BUILD='$(BUILD)' tools/build clean

@@ -48,7 +48,8 @@ static const char usage_text[] =
 	"\n"
 	"  -f, --foreground         stay in the foreground\n"
 	"  -d, --debug              print FUSE requests; implies -f\n"
-	"  -o OPTION[,OPTION]...    mount options: ro, and FUSE's own\n"
+	"  -o OPTION[,OPTION]...    mount options: ro, no-defect-management, and\n"
+	"                           FUSE's own\n"
 	"      --read-only          write nothing at all; same as -o ro\n"
 	"      --no-defect-management\n"
 	"                           neither verify writes nor relocate\n"
@@ -105,6 +106,9 @@ static void options_parse(struct settings *settings, char *options)
 	while (option != NULL) {
 		if (strcmp(option, "ro") == 0) {
 			settings->read_only = true;
+		} else if (strcmp(option, "no-defect-management") == 0) {
+			/* In /etc/fstab there are no other options. */
+			settings->no_defect_management = true;
 		} else if (strcmp(option, "rw") != 0) {
 			option_add(settings, option);
 		}

@@ -43,6 +43,18 @@ static TDB_DATA open_state_make_key(const struct udf_file_key *key,
 	return make_tdb_data(k->buf, sizeof(k->buf));
 }
 
+/* The reverse; false for what is no key. */
+static bool open_state_pull_key(TDB_DATA raw, struct udf_file_key *key)
+{
+	if (raw.dsize != OPEN_STATE_KEY_LEN) {
+		return false;
+	}
+	memcpy(key->volume_id, raw.dptr, UDF_STORE_VOLUME_ID_LEN);
+	key->unique_id = BVAL(raw.dptr, UDF_STORE_VOLUME_ID_LEN);
+	key->stream_id = BVAL(raw.dptr, UDF_STORE_VOLUME_ID_LEN + 8);
+	return true;
+}
+
 /*
  * Decode a record. An empty one (new, or nothing but watchers) has no opens.
  * NT_STATUS_REVISION_MISMATCH: written by a newer release, leave it alone.
@@ -184,6 +196,33 @@ static struct udf_open_entry0 *open_state_find(struct udf_open_state0 *record,
 	return NULL;
 }
 
+static uint32_t open_state_owner_flags(const struct open_state_owner *owner)
+{
+	uint32_t flags = 0;
+
+	if (owner->kind != OPEN_STATE_SMB) {
+		flags |= UDF_OPEN_LOCAL;
+	}
+	if (owner->kind == OPEN_STATE_LOCAL_BACKGROUND) {
+		flags |= UDF_OPEN_BACKGROUND;
+	}
+	if (owner->whole_view) {
+		flags |= UDF_OPEN_WHOLE_VIEW;
+	}
+	return flags;
+}
+
+static enum open_state_kind open_state_kind_of(uint32_t flags)
+{
+	if ((flags & UDF_OPEN_LOCAL) == 0) {
+		return OPEN_STATE_SMB;
+	}
+	if ((flags & UDF_OPEN_BACKGROUND) != 0) {
+		return OPEN_STATE_LOCAL_BACKGROUND;
+	}
+	return OPEN_STATE_LOCAL;
+}
+
 /* Find the open's entry, or make one. NULL: no memory. */
 static struct udf_open_entry0 *
 open_state_find_or_add(struct udf_open_state0 *record,
@@ -211,6 +250,7 @@ open_state_find_or_add(struct udf_open_state0 *record,
 		.client_guid = owner->client_guid,
 		.create_guid = owner->create_guid,
 		.owner = owner->server_id,
+		.flags = open_state_owner_flags(owner),
 		.last_action = PURGE_MODE_NONE,
 	};
 	record->num_opens += 1;
@@ -296,6 +336,7 @@ static NTSTATUS open_state_count_change(struct udf_open_state0 *record,
 	struct open_state_count_args *args = private_data;
 	struct udf_open_entry0 *entry = NULL;
 	struct purge_mode_open mode;
+	struct timeval now = timeval_current();
 	uint64_t others = 0;
 
 	others = open_state_sum_others(record,
@@ -320,6 +361,9 @@ static NTSTATUS open_state_count_change(struct udf_open_state0 *record,
 		return NT_STATUS_OK;
 	}
 
+	if (entry->purge_count == 0) {
+		entry->counted_since = timeval_to_nttime(&now);
+	}
 	entry->purge_count = mode.count;
 	entry->last_action = mode.last_action;
 	entry->last_channel_sequence = mode.last_channel_sequence;
@@ -485,6 +529,131 @@ NTSTATUS open_state_sum(struct open_state *state,
 	}
 
 	*sum = args.sum;
+	return args.status;
+}
+
+struct open_state_viewed_args {
+	bool viewed;
+};
+
+static void open_state_viewed_parser(TDB_DATA key,
+				     TDB_DATA value,
+				     void *private_data)
+{
+	struct open_state_viewed_args *args = private_data;
+	struct udf_open_state0 *record = NULL;
+	TALLOC_CTX *frame = talloc_stackframe();
+	NTSTATUS status;
+	uint32_t i = 0;
+
+	status = open_state_parse(frame, value, &record);
+	if (!NT_STATUS_IS_OK(status)) {
+		args->viewed = true;
+		goto done;
+	}
+	open_state_prune(record);
+	for (i = 0; i < record->num_opens; i++) {
+		const struct udf_open_entry0 *e = &record->opens[i];
+
+		if (e->purge_count > 0 &&
+		    (e->flags & UDF_OPEN_WHOLE_VIEW) != 0)
+		{
+			args->viewed = true;
+		}
+	}
+done:
+	TALLOC_FREE(frame);
+}
+
+bool open_state_is_viewed(struct open_state *state,
+			  const struct udf_file_key *key)
+{
+	struct open_state_viewed_args args = { .viewed = false };
+	struct open_state_key k;
+	NTSTATUS status;
+
+	status = dbwrap_parse_record(state->db,
+				     open_state_make_key(key, &k),
+				     open_state_viewed_parser,
+				     &args);
+	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
+		return false;
+	}
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_ERR("dbwrap_parse_record: %s\n", nt_errstr(status));
+		return true;
+	}
+	return args.viewed;
+}
+
+struct open_state_for_each_args {
+	bool (*fn)(const struct open_state_entry *entry, void *private_data);
+	void *private_data;
+	NTSTATUS status;
+};
+
+static int open_state_for_each_fn(struct db_record *rec, void *private_data)
+{
+	struct open_state_for_each_args *args = private_data;
+	struct udf_open_state0 *record = NULL;
+	struct open_state_entry entry = { .purge_count = 0 };
+	TALLOC_CTX *frame = talloc_stackframe();
+	NTSTATUS status;
+	uint32_t i = 0;
+	int stop = 0;
+
+	if (!open_state_pull_key(dbwrap_record_get_key(rec), &entry.key)) {
+		goto done;
+	}
+	status = open_state_parse(frame, dbwrap_record_get_value(rec), &record);
+	if (!NT_STATUS_IS_OK(status)) {
+		args->status = status;
+		goto done;
+	}
+	open_state_prune(record);
+
+	for (i = 0; i < record->num_opens && stop == 0; i++) {
+		const struct udf_open_entry0 *e = &record->opens[i];
+
+		entry.owner = (struct open_state_owner) {
+			.persistent_id = e->persistent_id,
+			.client_guid = e->client_guid,
+			.create_guid = e->create_guid,
+			.server_id = e->owner,
+			.kind = open_state_kind_of(e->flags),
+			.whole_view = (e->flags & UDF_OPEN_WHOLE_VIEW) != 0,
+		};
+		entry.purge_count = e->purge_count;
+		entry.counted_since = nt_time_to_full_timespec(
+			e->counted_since);
+		entry.defect_disabled =
+			(e->flags & UDF_OPEN_DEFECT_MANAGEMENT_DISABLED) != 0;
+		stop = args->fn(&entry, args->private_data) ? 0 : 1;
+	}
+done:
+	TALLOC_FREE(frame);
+	return stop;
+}
+
+NTSTATUS open_state_for_each(struct open_state *state,
+			     bool (*fn)(const struct open_state_entry *entry,
+					void *private_data),
+			     void *private_data)
+{
+	struct open_state_for_each_args args = {
+		.fn = fn,
+		.private_data = private_data,
+		.status = NT_STATUS_OK,
+	};
+	NTSTATUS status;
+
+	status = dbwrap_traverse_read(state->db,
+				      open_state_for_each_fn,
+				      &args,
+				      NULL);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
 	return args.status;
 }
 

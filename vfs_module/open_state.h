@@ -18,12 +18,24 @@
 
 struct open_state; /* the database */
 
+enum open_state_kind {
+	OPEN_STATE_SMB,		     /* an open of smbd's */
+	OPEN_STATE_LOCAL,	     /* none: a process on the server */
+	OPEN_STATE_LOCAL_BACKGROUND, /* one that stays until it is told */
+};
+
 /* Who an open is. */
 struct open_state_owner {
 	uint64_t persistent_id; /* smbXsrv_open_global's */
 	struct GUID client_guid;
 	struct GUID create_guid;
 	struct server_id server_id; /* of this process */
+	enum open_state_kind kind;
+	/*
+	 * Its count stands for a view of all of the file, whatever pages are
+	 * in memory: no purge succeeds.
+	 */
+	bool whole_view;
 };
 
 /* Remembers that a file had no count; zero-initialise. */
@@ -73,6 +85,31 @@ NTSTATUS open_state_release(struct open_state *state,
 NTSTATUS open_state_sum(struct open_state *state,
 			const struct udf_file_key *key,
 			uint64_t *sum);
+
+/*
+ * Does somebody who counts have a view of all of the file? For a file with a
+ * count. True also when the database cannot tell.
+ */
+bool open_state_is_viewed(struct open_state *state,
+			  const struct udf_file_key *key);
+
+/* One open's entry, as it is shown to an administrator. */
+struct open_state_entry {
+	struct udf_file_key key;
+	struct open_state_owner owner;
+	uint32_t purge_count;
+	struct timespec counted_since; /* of purge_count */
+	bool defect_disabled;
+};
+
+/*
+ * Call fn for each entry of a living process, in no order, until it returns
+ * false. fn must not change the database.
+ */
+NTSTATUS open_state_for_each(struct open_state *state,
+			     bool (*fn)(const struct open_state_entry *entry,
+					void *private_data),
+			     void *private_data);
 
 /*
  * Is it known without asking the database that the file has no count? Cheap

@@ -190,12 +190,19 @@ bool purge_guard_is_counted(struct vfs_handle_struct *handle,
 	return ask_for_count(conn, open);
 }
 
-static enum page_cache_result purge_as_root(struct files_struct *fsp,
-					    off_t offset,
-					    off_t len)
+static enum page_cache_result purge_range(struct udf_conn *conn,
+					  const struct udf_open *open,
+					  struct files_struct *fsp,
+					  off_t offset,
+					  off_t len)
 {
 	enum page_cache_result result;
 	int saved_errno = 0;
+
+	/* "udfctl purge": in view without a mapping of ours to be found. */
+	if (open_state_is_viewed(conn->state, &open->key)) {
+		return PAGE_CACHE_MAPPED;
+	}
 
 	/* Looking at the page cache asks for the file's owner or root. */
 	become_root();
@@ -246,7 +253,7 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 				  offset,
 				  (len == 0) ? INT64_MAX : len);
 	if (!behind) {
-		switch (purge_as_root(fsp, offset, len)) {
+		switch (purge_range(conn, open, fsp, offset, len)) {
 		case PAGE_CACHE_PURGED:
 			return PURGE_GUARD_PROCEED;
 		case PAGE_CACHE_ERROR:

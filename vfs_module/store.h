@@ -15,8 +15,8 @@
 #define UDF_STORE_VOLUME_ID_LEN 16
 
 /*
- * Who a file (a stream of a file) is. From udfd it is the same on every
- * machine and after every mount; from the kernel only while it is mounted.
+ * Who a file (a stream of a file) is: the same on every machine and after
+ * every mount.
  */
 struct udf_file_key {
 	uint8_t volume_id[UDF_STORE_VOLUME_ID_LEN];

@@ -3,9 +3,11 @@
 shares the kernel's mount, and the torture suite. Prints TAP."""
 
 import fcntl
+import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 
 from volumes import rig
@@ -15,6 +17,10 @@ SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
 IFF_RUNNING = 0x40
 
+UDFCTL = os.path.join(rig.BUILD, 'udf_store', 'udfctl')
+# What the rig mounts.
+DEVICE = '/dev/ubda'
+
 
 def bring_up_loopback():
     request = struct.pack('16sh22x', b'lo', IFF_UP | IFF_RUNNING)
@@ -22,17 +28,37 @@ def bring_up_loopback():
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
 
 
-def check_refusals(tap, server):
-    """What the kernel's driver cannot do is refused, in so many words."""
-    requests = (('SET_DEFECT_MANAGEMENT', smb.SET_DEFECT, b'\1', 0),
-                ('QUERY_SPARING_INFO', smb.QUERY_SPARING, b'', 16),
-                ('QUERY_ON_DISK_VOLUME_INFO', smb.QUERY_VOLUME, b'', 336))
+def check_codes(tap, server):
+    """The queries tell what is on the device now; what the kernel's driver
+    cannot do is refused, in so many words."""
     with (smb.Client(server, 'udf') as one,
-          one.open('refused.dat', smb.ALL, smb.OPEN_IF) as handle):
-        for name, code, given, room in requests:
-            status, _ = handle.fsctl(code, given, room)
-            tap.equal(f'{status:08x}', f'{smb.INVALID_DEVICE_REQUEST:08x}',
-                      f'{name} is refused')
+          one.open('codes.dat', smb.ALL, smb.OPEN_IF) as handle):
+        status, _ = handle.fsctl(smb.SET_DEFECT, b'\1', 0)
+        tap.equal(f'{status:08x}', f'{smb.INVALID_DEVICE_REQUEST:08x}',
+                  'SET_DEFECT_MANAGEMENT is refused')
+
+        status, sparing = handle.fsctl(smb.QUERY_SPARING, b'', 16)
+        tap.equal(status, smb.SUCCESS, 'QUERY_SPARING_INFO is answered')
+        table = json.loads(subprocess.check_output(
+            [UDFCTL, 'sparing', '--json', DEVICE]))
+        tap.equal(struct.unpack('<IB3xII', sparing),
+                  (table['packet_bytes'], 0, table['total_spare_blocks'],
+                   table['free_spare_blocks']),
+                  'with the sparing table of the device, and no software '
+                  'sparing')
+
+        def counts():
+            status, volume = handle.fsctl(smb.QUERY_VOLUME, b'', 336)
+            assert status == smb.SUCCESS and len(volume) == 336, status
+            return struct.unpack_from('<qq', volume)
+
+        directories, files = counts()
+        tap.result(directories >= 1 and files >= 1,
+                   'QUERY_ON_DISK_VOLUME_INFO counts directories and files',
+                   f'{directories} {files}')
+        one.open('another.dat', smb.ALL, smb.OPEN_IF).close()
+        tap.equal(counts(), (directories, files + 1),
+                  'and sees a file that was made just now')
 
 
 def main():
@@ -42,9 +68,9 @@ def main():
     tap = rig.Tap()
     with rig.Rig() as place:
         server = place.server({'udf': mount}, [place.with_module('udf')])
-        check_refusals(tap, server)
+        check_codes(tap, server)
         outcomes, said = rig.smbtorture(
-            server, 'udf', 'udf.purge', options=[rig.mapper_option(mount)])
+            server, 'udf', 'udf', options=[rig.mapper_option(mount)])
         for name, outcome in outcomes.items():
             if outcome.word == 'skip':
                 tap.skip(name, outcome.reason)

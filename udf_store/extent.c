@@ -222,3 +222,15 @@ uint64_t udf_extent_map_recorded(const struct udf_extent_map *map)
 	}
 	return blocks;
 }
+
+uint64_t udf_extent_map_allocated(const struct udf_extent_map *map)
+{
+	uint64_t blocks = 0;
+
+	for (size_t i = 0; i < map->count; i++) {
+		if (map->extents[i].type != UDF_EXTENT_HOLE) {
+			blocks += map->extents[i].count;
+		}
+	}
+	return blocks;
+}

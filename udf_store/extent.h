@@ -54,7 +54,8 @@ typedef void (*udf_extent_release_fn)(void *private_data, uint32_t lbn,
 void udf_extent_map_cut(struct udf_extent_map *map, uint64_t end,
 			udf_extent_release_fn release, void *private_data);
 
-/* Blocks of the partition that are recorded. */
+/* Blocks of the partition that are recorded; that the file has at all. */
 uint64_t udf_extent_map_recorded(const struct udf_extent_map *map);
+uint64_t udf_extent_map_allocated(const struct udf_extent_map *map);
 
 #endif /* UDF_STORE_EXTENT_H */

@@ -7,6 +7,7 @@
  * is read, changed and written.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,6 +388,8 @@ ssize_t udf_file_write(struct udf_node *node, uint64_t offset, size_t size,
 		       const void *buf)
 {
 	const uint8_t *bytes = buf;
+	uint64_t old_size = node->size;
+	uint64_t old_end = 0;
 	bool fits = false;
 	size_t done = 0;
 	int ret = check_writable(node);
@@ -426,6 +429,7 @@ ssize_t udf_file_write(struct udf_node *node, uint64_t offset, size_t size,
 			return ret;
 		}
 	}
+	old_end = udf_extent_map_end(&node->map);
 	if (offset > node->size) {
 		ret = udf_file_truncate(node, offset);
 		if (ret < 0) {
@@ -448,14 +452,15 @@ ssize_t udf_file_write(struct udf_node *node, uint64_t offset, size_t size,
 	if (done > 0 && write_flags(node) == 0) {
 		node->unsynced_data = true;
 	}
-	if (ret < 0) {
-		/* A step may have put a block behind the end and then failed;
-		 * the map must not reach further than the file. */
-		node->beyond_end = true;
-		udf_node_trim(node);
-		ret = done > 0 ? 0 : ret;
+	if (done > 0) {
+		return (ssize_t)done;
 	}
-	return ret < 0 ? ret : (ssize_t)done;
+	/* A write that failed leaves no hole in front of it. */
+	if (old_size < node->size) {
+		node->size = old_size;
+		udf_extent_map_cut(&node->map, old_end, release_cut, node->fs);
+	}
+	return ret;
 }
 
 int udf_file_truncate(struct udf_node *node, uint64_t size)
@@ -503,6 +508,250 @@ int udf_file_truncate(struct udf_node *node, uint64_t size)
 	node->beyond_end = true;
 	udf_node_trim(node);
 	return 0;
+}
+
+/*
+ * Make a range of a file read as zeroes without writing it: its blocks become
+ * a hole and are released, or stay as allocated and not recorded.
+ */
+static int clear_blocks(struct udf_node *node, uint64_t block, uint64_t end,
+			enum udf_extent_type type)
+{
+	struct udf_fs *fs = node->fs;
+	uint64_t map_end = udf_extent_map_end(&node->map);
+
+	if (end > map_end) {
+		end = map_end;
+	}
+	while (block < end) {
+		struct udf_extent e = { .count = 0 };
+		struct udf_extent cleared = { .type = type };
+		int ret = 0;
+
+		udf_extent_map_find(&node->map, block, &e);
+		if (e.count > end - block) {
+			e.count = end - block;
+		}
+		if (e.type != UDF_EXTENT_HOLE && e.type != type) {
+			ret = udf_node_reserve_aeds(node);
+			if (ret < 0) {
+				return ret;
+			}
+			cleared.block = e.block;
+			cleared.count = e.count;
+			if (type != UDF_EXTENT_HOLE) {
+				cleared.lbn = e.lbn;
+			}
+			ret = udf_extent_map_set(&node->map, &cleared);
+			if (ret < 0) {
+				return ret;
+			}
+			if (type == UDF_EXTENT_HOLE) {
+				udf_space_release(&fs->space, e.lbn, e.count);
+			}
+		}
+		block += e.count;
+	}
+	return 0;
+}
+
+/* Write zeroes over a part of one block, where it has data. */
+static int zero_part(struct udf_node *node, uint64_t offset, uint64_t end)
+{
+	uint32_t block_size = node_block_size(node);
+	uint32_t within = (uint32_t)(offset % block_size);
+	struct udf_extent e = { .count = 0 };
+	uint8_t *zeroes = NULL;
+	int ret = 0;
+
+	udf_extent_map_find(&node->map, offset / block_size, &e);
+	if (offset >= end || e.type != UDF_EXTENT_RECORDED) {
+		return 0;
+	}
+	zeroes = calloc(1, (size_t)(end - offset));
+	if (zeroes == NULL) {
+		return -ENOMEM;
+	}
+	ret = write_part(node, &e, e.lbn, within, (uint32_t)(end - offset),
+			 zeroes);
+	free(zeroes);
+	if (ret == 0 && write_flags(node) == 0) {
+		node->unsynced_data = true;
+	}
+	return ret;
+}
+
+/*
+ * Let a range of the file read as zeroes: its whole blocks become of a type,
+ * of others a part is overwritten. A block with the end of the file is whole
+ * when the range reaches the end.
+ */
+static int clear_range(struct udf_node *node, uint64_t offset, uint64_t end,
+		       enum udf_extent_type type)
+{
+	uint32_t block_size = node_block_size(node);
+	uint64_t first = (offset + block_size - 1) / block_size;
+	uint64_t last = end / block_size;
+	int ret = 0;
+
+	if (end >= node->size) {
+		end = node->size;
+		last = (end + block_size - 1) / block_size;
+	}
+	if (offset >= end) {
+		return 0;
+	}
+	if (node->embedded) {
+		memset(&node->data[offset], 0, (size_t)(end - offset));
+		return 0;
+	}
+	if (first > last) {
+		return zero_part(node, offset, end);
+	}
+	ret = zero_part(node, offset, first * block_size);
+	if (ret == 0 && last * block_size < end) {
+		ret = zero_part(node, last * block_size, end);
+	}
+	if (ret == 0) {
+		ret = clear_blocks(node, first, last, type);
+	}
+	return ret;
+}
+
+/* Blocks of the file that a range has and the partition not. */
+static uint64_t count_missing(const struct udf_node *node, uint64_t block,
+			      uint64_t end)
+{
+	uint64_t missing = 0;
+
+	while (block < end) {
+		struct udf_extent e = { .count = 0 };
+		uint64_t count = 0;
+
+		udf_extent_map_find(&node->map, block, &e);
+		count = e.count < end - block ? e.count : end - block;
+		if (e.type == UDF_EXTENT_HOLE) {
+			missing += count;
+		}
+		block += count;
+	}
+	return missing;
+}
+
+/* Take blocks for the holes of a range; they read as zeroes as before. */
+static int fill_holes(struct udf_node *node, uint64_t block, uint64_t end)
+{
+	struct udf_fs *fs = node->fs;
+
+	while (block < end) {
+		struct udf_extent e = { .count = 0 };
+		uint64_t left = end - block;
+		uint32_t count = 0;
+		int ret = 0;
+
+		udf_extent_map_find(&node->map, block, &e);
+		left = e.count < left ? e.count : left;
+		if (e.type != UDF_EXTENT_HOLE) {
+			block += left;
+			continue;
+		}
+		ret = udf_node_reserve_aeds(node);
+		if (ret < 0) {
+			return ret;
+		}
+		count = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+		e.type = UDF_EXTENT_ALLOCATED;
+		ret = udf_space_allocate(&fs->space,
+					 allocation_goal(node, block), &count,
+					 &e.lbn);
+		if (ret < 0) {
+			return ret;
+		}
+		e.count = count;
+		ret = udf_extent_map_set(&node->map, &e);
+		if (ret < 0) {
+			udf_space_release(&fs->space, e.lbn, count);
+			return ret;
+		}
+		block += count;
+	}
+	return 0;
+}
+
+/* Have blocks for a range, behind the end of the file too. */
+static int allocate_range(struct udf_node *node, uint64_t offset, uint64_t end)
+{
+	uint32_t block_size = node_block_size(node);
+	uint64_t first = offset / block_size;
+	uint64_t last = (end + block_size - 1) / block_size;
+	uint64_t map_end = 0;
+	int ret = 0;
+
+	if (node->embedded && end <= udf_node_embedded_max(node)) {
+		return 0;
+	}
+	ret = udf_file_unembed(node);
+	if (ret < 0) {
+		return ret;
+	}
+	map_end = udf_extent_map_end(&node->map);
+	if (first > map_end) {
+		/* What is behind the end of a file is allocated, without
+		 * holes (ECMA-167 4/12.1, file tail). */
+		return -EOPNOTSUPP;
+	}
+	if (count_missing(node, first, last) > udf_space_free(&node->fs->space)) {
+		return -ENOSPC;
+	}
+	ret = fill_holes(node, first, last);
+	if (ret == 0) {
+		ret = udf_node_reserve_aeds(node);
+	}
+	if (ret < 0) {
+		udf_extent_map_cut(&node->map, map_end, release_cut, node->fs);
+	}
+	return ret;
+}
+
+int udf_file_allocate(struct udf_node *node, int mode, uint64_t offset,
+		      uint64_t length)
+{
+	uint64_t old_size = node->size;
+	uint64_t end = offset + length;
+	bool grows = false;
+	int ret = check_writable(node);
+
+	if (ret < 0) {
+		return ret;
+	}
+	if (length == 0 || end < offset) {
+		return -EINVAL;
+	}
+	if (mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) {
+		udf_node_trim(node);
+		return clear_range(node, offset, end, UDF_EXTENT_HOLE);
+	}
+	if ((mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE)) != 0) {
+		return -EOPNOTSUPP;
+	}
+	if (end > UDF_FILE_SIZE_MAX) {
+		return -EFBIG;
+	}
+	udf_node_trim(node);
+	grows = end > node->size && (mode & FALLOC_FL_KEEP_SIZE) == 0;
+	if (grows) {
+		ret = udf_file_truncate(node, end);
+	}
+	if (ret == 0) {
+		ret = allocate_range(node, offset, end);
+	}
+	if (ret == 0 && (mode & FALLOC_FL_ZERO_RANGE) != 0) {
+		ret = clear_range(node, offset, end, UDF_EXTENT_ALLOCATED);
+	}
+	if (ret < 0 && grows && node->size > old_size) {
+		(void)udf_file_truncate(node, old_size);
+	}
+	return ret;
 }
 
 off_t udf_file_seek(struct udf_node *node, uint64_t offset, int whence)

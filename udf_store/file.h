@@ -30,6 +30,17 @@ ssize_t udf_file_write(struct udf_node *node, uint64_t offset, size_t size,
 int udf_file_truncate(struct udf_node *node, uint64_t size);
 
 /*
+ * fallocate(2): mode is 0, FALLOC_FL_KEEP_SIZE, one of these with
+ * FALLOC_FL_ZERO_RANGE, or FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE; offset
+ * and length in bytes. Blocks are taken as "allocated but not recorded", a
+ * hole is "not allocated" (ECMA-167 4/14.14.1.1). -EINVAL: an empty range;
+ * -EOPNOTSUPP: another mode, or behind the end of the file and not next to
+ * what it has; -EFBIG, -ENOSPC, -EIO.
+ */
+int udf_file_allocate(struct udf_node *node, int mode, uint64_t offset,
+		      uint64_t length);
+
+/*
  * Move embedded data to blocks. Its size stays; the blocks are written but
  * for a directory, which writes them itself.
  */

@@ -401,7 +401,7 @@ static void fill_stat(const struct udf_node *node, struct stat *st)
 	if (node->embedded) {
 		st->st_blocks = (blkcnt_t)((node->size + 511) / 512);
 	} else {
-		st->st_blocks = (blkcnt_t)(udf_extent_map_recorded(&node->map) *
+		st->st_blocks = (blkcnt_t)(udf_extent_map_allocated(&node->map) *
 					   (fs->info->block_size / 512));
 	}
 	st->st_atim = node->access;
@@ -546,6 +546,44 @@ ssize_t udf_fs_write(struct udf_node *node, uint64_t offset, size_t size,
 		udf_operation_end(fs);
 	} while (udf_operation_again(fs, ret < 0 ? (int)ret : 0, &tries));
 	return ret < 0 && done == 0 ? ret : (ssize_t)done;
+}
+
+static int allocate_locked(struct udf_node *node, int mode, uint64_t offset,
+			   uint64_t length)
+{
+	int ret = 0;
+
+	if (udf_node_format(node) != S_IFREG) {
+		return -ENODEV;
+	}
+	ret = udf_file_allocate(node, mode, offset, length);
+	if (ret != -EINVAL && ret != -EOPNOTSUPP) {
+		/* After an error a part may have been done. */
+		node->modification = udf_node_now();
+		node->attribute = node->modification;
+		udf_commit_dirty(node);
+	}
+	return ret;
+}
+
+int udf_fs_allocate(struct udf_node *node, int mode, uint64_t offset,
+		    uint64_t length)
+{
+	struct udf_fs *fs = node->fs;
+	unsigned int tries = 0;
+	int ret = 0;
+
+	do {
+		ret = udf_operation_begin(fs);
+		if (ret < 0) {
+			return ret;
+		}
+		pthread_rwlock_wrlock(&node->lock);
+		ret = allocate_locked(node, mode, offset, length);
+		pthread_rwlock_unlock(&node->lock);
+		udf_operation_end(fs);
+	} while (udf_operation_again(fs, ret, &tries));
+	return ret;
 }
 
 off_t udf_fs_seek(struct udf_node *node, uint64_t offset, int whence)

@@ -59,6 +59,9 @@ ssize_t udf_fs_read(struct udf_node *node, uint64_t offset, size_t size,
 		    void *buf);
 ssize_t udf_fs_write(struct udf_node *node, uint64_t offset, size_t size,
 		     const void *buf);
+/* As fallocate(2); file.h says which modes. */
+int udf_fs_allocate(struct udf_node *node, int mode, uint64_t offset,
+		    uint64_t length);
 off_t udf_fs_seek(struct udf_node *node, uint64_t offset, int whence);
 
 /* All done before is on the medium, of this node and of all others. */

@@ -493,6 +493,19 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode,
+			 off_t offset, off_t length, struct fuse_file_info *fi)
+{
+	int ret = -EINVAL;
+
+	(void)fi;
+	if (offset >= 0 && length > 0) {
+		ret = udf_fs_allocate(udfd_node(req, ino), mode,
+				      (uint64_t)offset, (uint64_t)length);
+	}
+	reply_errno(req, ret);
+}
+
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 		     struct fuse_file_info *fi)
 {
@@ -540,6 +553,7 @@ const struct fuse_lowlevel_ops *udfd_operations(void)
 		.releasedir = op_releasedir,
 		.fsyncdir = op_fsync,
 		.statfs = op_statfs,
+		.fallocate = op_fallocate,
 		.lseek = op_lseek,
 		.ioctl = udfd_ioctl,
 	};

@@ -16,8 +16,9 @@
 /* Strategy 4096: more indirections than any write-once disc has. */
 #define INDIRECT_MAX 65536u
 
-/* Extents that one udf_extent_map_set() can add to a map. */
-#define MAP_CHANGE_MAX 2u
+/* Descriptors that one udf_extent_map_set() can add, and the end of the file
+ * within an extent. */
+#define MAP_CHANGE_MAX 3u
 
 #define INDIRECT_ICB_OFFSET (UDF_TAG_LEN + UDF_ICBTAG_LEN)
 
@@ -215,6 +216,26 @@ static int aeds_add(struct ad_walk *walk, enum udf_ad_form form)
 	return ret;
 }
 
+/*
+ * Is all that is behind the end of the file allocated and not recorded, as it
+ * has to be (ECMA-167 4/12.1)? Anything else is a slip of its writer.
+ */
+static bool tail_is_allocated(const struct udf_extent_map *map,
+			      uint64_t blocks)
+{
+	for (size_t i = map->count; i > 0; i--) {
+		const struct udf_extent *e = &map->extents[i - 1];
+
+		if (e->block + e->count <= blocks) {
+			break;
+		}
+		if (e->type != UDF_EXTENT_ALLOCATED) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* The extent map, made whole up to the end of the file. */
 static int node_load_map(struct udf_node *node, const struct udf_icb *icb)
 {
@@ -244,9 +265,7 @@ static int node_load_map(struct udf_node *node, const struct udf_icb *icb)
 	}
 	blocks = (node->size + block_size - 1) / block_size;
 	end = udf_extent_map_end(&node->map);
-	if (end > blocks) {
-		node->beyond_end = true;
-	}
+	node->beyond_end = !tail_is_allocated(&node->map, blocks);
 	if (end < blocks) {
 		struct udf_extent hole = {
 			.block = end,
@@ -346,6 +365,21 @@ static void node_load_device(struct udf_node *node)
 	}
 }
 
+/*
+ * A file whose data cannot be reached can still get another mode or name: its
+ * ICB is written with the descriptors as they are.
+ */
+static int node_keep_damaged(struct udf_node *node, const struct udf_icb *icb)
+{
+	node->damaged = malloc((size_t)icb->ad_length + 1);
+	if (node->damaged == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(node->damaged, icb->ads, icb->ad_length);
+	node->damaged_length = icb->ad_length;
+	return 0;
+}
+
 int udf_node_load(struct udf_node *node)
 {
 	struct udf_fs *fs = node->fs;
@@ -397,6 +431,7 @@ int udf_node_load(struct udf_node *node)
 	node->attribute = icb.attribute;
 	node->checkpoint = icb.checkpoint;
 	node->unique_id = icb.unique_id;
+	node->blocks_recorded = icb.blocks_recorded;
 	node->ea_icb = icb.ea_icb;
 	node->stream_dir_icb = icb.stream_dir_icb;
 	if (icb.tag.id == UDF_TAG_EFE &&
@@ -416,7 +451,7 @@ int udf_node_load(struct udf_node *node)
 	ret = node_load_data(node, &icb);
 	if (ret == -EUCLEAN || ret == -EIO) {
 		node->map_error = ret;
-		ret = 0;
+		ret = node_keep_damaged(node, &icb);
 		udf_volume_log(fs->volume, UDF_LOG_WARNING,
 			       "the file with the ICB in block %u has damaged "
 			       "allocation descriptors",
@@ -479,7 +514,7 @@ int udf_node_reserve_aeds(struct udf_node *node)
 	uint64_t needed = 0;
 	int ret = 0;
 
-	if (node->embedded) {
+	if (node->embedded || node->map_error != 0) {
 		return 0;
 	}
 	if (icb_room(node) < 2 * UDF_SHORT_AD_LEN) {
@@ -501,7 +536,10 @@ int udf_node_reserve_aeds(struct udf_node *node)
 	return ret;
 }
 
-/* All short descriptors of the map, one after the other. */
+/*
+ * All short descriptors of the map, one after the other: the file's body,
+ * which ends with its last byte, then whole blocks of the tail.
+ */
 static int encode_map(const struct udf_node *node, uint8_t **ads,
 		      size_t *count)
 {
@@ -514,7 +552,9 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 	for (size_t i = 0; i < node->map.count; i++) {
 		total += (node->map.extents[i].count - 1) / max_blocks + 1;
 	}
-	out = malloc(total * UDF_SHORT_AD_LEN + 1);
+	/* One extent may be a body's end and a tail's begin. */
+	total++;
+	out = malloc(total * UDF_SHORT_AD_LEN);
 	if (out == NULL) {
 		return -ENOMEM;
 	}
@@ -524,7 +564,7 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 		const struct udf_extent *e = &node->map.extents[i];
 		uint64_t done = 0;
 
-		while (done < e->count && left > 0) {
+		while (done < e->count) {
 			struct udf_ad ad = { .type = e->type };
 			uint64_t blocks = e->count - done;
 			uint64_t bytes = 0;
@@ -533,8 +573,9 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 				blocks = max_blocks;
 			}
 			bytes = blocks * block_size;
-			if (bytes > left) {
+			if (left > 0 && bytes > left) {
 				bytes = left;
+				blocks = (left + block_size - 1) / block_size;
 			}
 			ad.length = (uint32_t)bytes;
 			if (e->type != UDF_EXTENT_HOLE) {
@@ -544,7 +585,7 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 			out += UDF_SHORT_AD_LEN;
 			(*count)++;
 			done += blocks;
-			left -= bytes;
+			left -= left > 0 ? bytes : 0;
 		}
 	}
 	return 0;
@@ -684,8 +725,13 @@ static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
 	uint16_t flags = flags_from_mode(node->icb_flags, node->mode);
 	int ret = 0;
 
-	flags &= (uint16_t)~(UDF_ICB_AD_MASK | UDF_ICB_CONTIGUOUS);
-	if (node->embedded) {
+	flags &= (uint16_t)~UDF_ICB_CONTIGUOUS;
+	if (node->map_error == 0) {
+		flags &= (uint16_t)~UDF_ICB_AD_MASK;
+	}
+	if (node->map_error != 0) {
+		icb.blocks_recorded = node->blocks_recorded;
+	} else if (node->embedded) {
 		flags |= UDF_AD_IN_ICB;
 	} else {
 		icb.blocks_recorded = udf_extent_map_recorded(&node->map);
@@ -708,7 +754,10 @@ int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 	if (block == NULL) {
 		return -ENOMEM;
 	}
-	if (node->embedded) {
+	if (node->map_error != 0) {
+		ret = encode_node_icb(node, node->damaged,
+				      node->damaged_length, block);
+	} else if (node->embedded) {
 		if (embedded_data == NULL) {
 			embedded_data = node->data;
 		}

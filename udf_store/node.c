@@ -50,6 +50,7 @@ void udf_node_free(struct udf_node *node)
 	udf_extent_map_free(&node->map);
 	udf_run_list_free(&node->aeds);
 	free(node->ea);
+	free(node->damaged);
 	free(node->data);
 	pthread_rwlock_destroy(&node->lock);
 	free(node);

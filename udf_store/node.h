@@ -84,6 +84,9 @@ struct udf_node {
 	uint8_t *data; /* embedded: size bytes */
 	struct udf_extent_map map;
 	int map_error; /* the descriptors are damaged: no I/O */
+	uint8_t *damaged; /* then: what the ICB has there, to be kept */
+	uint32_t damaged_length;
+	uint64_t blocks_recorded; /* as read */
 	bool beyond_end; /* blocks are allocated behind the end of the file */
 
 	/* AEDs: where they are on the medium, and how many are reserved. */

@@ -3,6 +3,8 @@
 
 import collections
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -266,6 +268,36 @@ def open_any(path, flags=os.O_RDONLY):
         yield fd
     finally:
         os.close(fd)
+
+
+# What Python does not have
+
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64,
+                            ctypes.c_int64)
+
+
+def fallocate(fd, mode, offset, length):
+    if _libc.fallocate(fd, mode, offset, length) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def data_segments(fd):
+    """[(offset, end)] of a file's data, by SEEK_DATA and SEEK_HOLE."""
+    segments = []
+    at = 0
+    while True:
+        try:
+            begin = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return segments
+            raise
+        at = os.lseek(fd, begin, os.SEEK_HOLE)
+        segments.append((begin, at))
 
 
 # Disks with defects

@@ -14,7 +14,7 @@ export SANITIZE VERBOSE DESTDIR
 # A plain "su" leaves the directories of administrators out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-PARTS := unit store samba kernel packages failover
+PARTS := unit store samba kernel packages docs failover
 
 .PHONY: all deps demo run stop check $(PARTS:%=check-%) install bench deb \
 	clean help
@@ -33,7 +33,7 @@ help:
 #: make run           the demo's server, left running;  make stop ends it
 #: make check         every test;  the parts:
 #: make check-unit, check-store, check-samba, check-kernel, check-packages,
-#:      check-failover
+#:      check-docs, check-failover
 #: make install       into the system, or below DESTDIR=...
 #: make clean         remove the build directory
 #: make deb           Debian packages, in build/deb

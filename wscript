@@ -10,6 +10,7 @@
 #   bld.udf_objects(name, sources)             objects several targets share
 #   bld.udf_program(name, sources, use=...)    a program without Samba
 #   bld.samba_module(name, init, sources, ..)  a module the stock Samba loads
+#   bld.samba_program(name, sources, use=...)  a program on Samba's libraries
 #   bld.samba_idl(idl)                         NDR code made by Samba's pidl
 #   bld.unit_test(name, ...)                   a cmocka program
 #
@@ -95,18 +96,33 @@ def samba_flags(ctx, tree):
     return flags
 
 
+def find_smbd(conf):
+    return conf.find_program('smbd', path_list=['/usr/sbin', '/usr/local/sbin',
+                                                '/usr/local/samba/sbin'],
+                             msg="Checking for the stock 'smbd'")
+
+
 def find_modules_dir(conf):
     if conf.options.modules_dir:
         return conf.options.modules_dir
-    smbd = conf.find_program('smbd', path_list=['/usr/sbin', '/usr/local/sbin',
-                                                '/usr/local/samba/sbin'],
-                             msg="Checking for the stock 'smbd'")
-    said = conf.cmd_and_log(smbd + ['-b'], quiet=True)
+    said = conf.cmd_and_log(find_smbd(conf) + ['-b'], quiet=True)
     found = re.search(r'^\s*MODULESDIR:\s*(\S+)', said, re.M)
     if not found:
         conf.fatal('smbd -b does not say where modules are; '
                    'use --modules-dir')
     return found.group(1)
+
+
+def find_samba_libraries(conf):
+    """The libraries that the stock smbd is linked with, Samba's own too.
+
+    Their names differ between versions; the linker takes what it needs.
+    """
+    said = conf.cmd_and_log(['ldd'] + find_smbd(conf), quiet=True)
+    libraries = re.findall(r'=> (/\S+)', said)
+    if not libraries:
+        conf.fatal('ldd does not say what smbd is linked with')
+    return libraries
 
 
 def configure(conf):
@@ -148,6 +164,8 @@ def configure(conf):
     env.CFLAGS_SAMBA4 = samba_flags(conf, 'source4')
     env.SAMBA_MODULESDIR = find_modules_dir(conf)
     conf.msg("Samba's modules directory", env.SAMBA_MODULESDIR)
+    env.SAMBA_LIBRARIES = find_samba_libraries(conf)
+    conf.msg("Samba's libraries", '%d files' % len(env.SAMBA_LIBRARIES))
 
     conf.check(features='c', fragment='#include "includes.h"\n'
                '#include "smbd/smbd.h"\n'
@@ -238,6 +256,26 @@ def samba_module(bld, name, init, sources, samba, install_as=None, use=''):
     if install_as:
         bld.install_as(os.path.join(bld.env.SAMBA_MODULESDIR, install_as),
                        bld.path.find_or_declare(name + '.so'), chmod=0o644)
+
+
+@configure_method
+def samba_program(bld, name, sources, target=None, use='', install_path=None,
+                  cflags=()):
+    """A program on the installed Samba's libraries (as a file of source3).
+
+    Most of them are private to Samba: their symbols have its version in
+    their names, so with another Samba the program does not start.
+    """
+    directories = sorted({os.path.dirname(library)
+                          for library in bld.env.SAMBA_LIBRARIES
+                          if 'samba' in os.path.dirname(library)})
+    bld.program(name=name, target=target or name, source=sources,
+                includes=includes(bld), use=Utils.to_list(use) + ['SAMBA3'],
+                cflags=bld.env.WARNINGS + ['-fPIE'] + list(cflags),
+                linkflags=['-pie'] + ['-Wl,-rpath,' + path
+                                      for path in directories],
+                # After the objects: only what they need is linked.
+                ldflags=bld.env.SAMBA_LIBRARIES, install_path=install_path)
 
 
 @configure_method

@@ -20,6 +20,7 @@ typedef int (*udfctl_fn)(int argc, char **argv);
 
 int udfctl_info(int argc, char **argv);
 int udfctl_sparing(int argc, char **argv);
+int udfctl_purge(int argc, char **argv);
 
 /*
  * The arguments of a command that takes PATH [--json]. -1: go on with *path

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`udfctl purge`, as the tests of this directory call it."""
+
+import json
+import os
+import subprocess
+
+import rig
+
+UDFCTL = os.path.join(rig.BUILD, 'udf_store', 'udfctl')
+TOOL = os.path.join(rig.BUILD, 'udf_store', 'udfctl-purge')
+
+
+class Scan:
+    """`udfctl purge` for one server's smb.conf."""
+
+    def __init__(self, server):
+        self.conf = ['--configfile', server.conf]
+
+    def command(self, sub, *arguments):
+        return [UDFCTL, 'purge', sub, *self.conf, *arguments]
+
+    def __call__(self, sub, *arguments, **options):
+        """(exit status, standard output, standard error)"""
+        done = subprocess.run(self.command(sub, *arguments),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, check=False, timeout=60, **options)
+        return done.returncode, done.stdout, done.stderr
+
+    def start(self, *arguments):
+        """A `run` whose command says a line and waits for end of input."""
+        return Run(self.command('run', *arguments))
+
+    def status(self, *paths):
+        code, said, errors = self('status', '--json', *paths)
+        if code != 0:
+            raise RuntimeError(f'status: {code}: {errors}')
+        return json.loads(said)['counted']
+
+
+class Run:
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.said = self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.end()
+        self.process.stdout.close()
+
+    def end(self):
+        """Let the command end; the exit status."""
+        self.process.stdin.close()
+        return self.process.wait(20)
+
+    def command_pid(self):
+        return next(iter(rig.children(self.process.pid)))
+
+
+# Says that it runs, ends with its input; the files are arguments.
+WAITER = ['sh', '-c', 'echo "$#"; exec cat >/dev/null', 'sh', '--']

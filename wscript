@@ -70,6 +70,9 @@ SAMBA_INCLUDES = {
     'source4': '''source4 source4/include source4/lib bin/default/source4
         bin/default/source4/include'''.split() + SAMBA_COMMON,
 }
+# The headers of talloc and its like, where Samba's source was configured with
+# its own and not with those of this machine.
+BUNDLED_INCLUDES = 'lib/talloc lib/tevent lib/tdb/include'.split()
 
 
 def options(opt):
@@ -91,9 +94,16 @@ def samba_flags(ctx, tree):
     room = ctx.env.SAMBA_SOURCE
     flags = ['-DHAVE_CONFIG_H=1', '-D_SAMBA_BUILD_=4',
              '-D__STDC_WANT_LIB_EXT1__=1', '-D_REENTRANT']
-    for name in SAMBA_INCLUDES[tree]:
+    for name in BUNDLED_INCLUDES * ctx.env.SAMBA_BUNDLED + SAMBA_INCLUDES[tree]:
         flags += ['-isystem', os.path.normpath(os.path.join(room, name))]
     return flags
+
+
+def ask_root(conf, command):
+    """What a command of the root of another Samba prints."""
+    in_root = conf.path.find_node('tests/rigs/in-root').abspath()
+    return conf.cmd_and_log([in_root, conf.env.SAMBA_ROOT] + command,
+                            quiet=True)
 
 
 def find_smbd(conf):
@@ -102,10 +112,20 @@ def find_smbd(conf):
                              msg="Checking for the stock 'smbd'")
 
 
+def has_bundled_libraries(room):
+    config = os.path.join(room, 'bin', 'default', 'include', 'config.h')
+    with open(config, encoding='utf-8', errors='replace') as file:
+        return not re.search(r'^#define USING_SYSTEM_TALLOC 1', file.read(),
+                             re.M)
+
+
 def find_modules_dir(conf):
     if conf.options.modules_dir:
         return conf.options.modules_dir
-    said = conf.cmd_and_log(find_smbd(conf) + ['-b'], quiet=True)
+    if conf.env.SAMBA_ROOT:
+        said = ask_root(conf, ['smbd', '-b'])
+    else:
+        said = conf.cmd_and_log(find_smbd(conf) + ['-b'], quiet=True)
     found = re.search(r'^\s*MODULESDIR:\s*(\S+)', said, re.M)
     if not found:
         conf.fatal('smbd -b does not say where modules are; '
@@ -118,8 +138,16 @@ def find_samba_libraries(conf):
 
     Their names differ between versions; the linker takes what it needs.
     """
-    said = conf.cmd_and_log(['ldd'] + find_smbd(conf), quiet=True)
-    libraries = re.findall(r'=> (/\S+)', said)
+    root = conf.env.SAMBA_ROOT
+    if root:
+        said = ask_root(conf, ['ldd', '/usr/sbin/smbd'])
+        # What those need of a newer libc is there where they run.
+        conf.env.append_value('LINKFLAGS_SAMBA_LIBRARIES',
+                              '-Wl,--allow-shlib-undefined')
+    else:
+        said = conf.cmd_and_log(['ldd'] + find_smbd(conf), quiet=True)
+    libraries = [root + path for path in re.findall(r'=> (/\S+)', said)
+                 if not re.search(r'/lib(c|m|dl|rt|pthread)\.so', path)]
     if not libraries:
         conf.fatal('ldd does not say what smbd is linked with')
     return libraries
@@ -159,7 +187,9 @@ def configure(conf):
             os.path.join(room, 'bin', 'default', 'include', 'config.h')):
         conf.fatal("--samba-source does not name a configured Samba source; "
                    "use tools/build, which makes one")
+    env.SAMBA_ROOT = os.environ.get('SAMBA_ROOT', '')
     env.SAMBA_SOURCE = os.path.abspath(room)
+    env.SAMBA_BUNDLED = has_bundled_libraries(env.SAMBA_SOURCE)
     env.CFLAGS_SAMBA3 = samba_flags(conf, 'source3')
     env.CFLAGS_SAMBA4 = samba_flags(conf, 'source4')
     env.SAMBA_MODULESDIR = find_modules_dir(conf)
@@ -266,14 +296,15 @@ def samba_program(bld, name, sources, target=None, use='', install_path=None,
     Most of them are private to Samba: their symbols have its version in
     their names, so with another Samba the program does not start.
     """
-    directories = sorted({os.path.dirname(library)
+    root = bld.env.SAMBA_ROOT
+    directories = sorted({os.path.dirname(library)[len(root):]
                           for library in bld.env.SAMBA_LIBRARIES
-                          if 'samba' in os.path.dirname(library)})
+                          if 'samba' in os.path.dirname(library)[len(root):]})
     bld.program(name=name, target=target or name, source=sources,
                 includes=includes(bld), use=Utils.to_list(use) + ['SAMBA3'],
                 cflags=bld.env.WARNINGS + ['-fPIE'] + list(cflags),
-                linkflags=['-pie'] + ['-Wl,-rpath,' + path
-                                      for path in directories],
+                linkflags=['-pie'] + bld.env.LINKFLAGS_SAMBA_LIBRARIES +
+                ['-Wl,-rpath,' + path for path in directories],
                 # After the objects: only what they need is linked.
                 ldflags=bld.env.SAMBA_LIBRARIES, install_path=install_path)
 

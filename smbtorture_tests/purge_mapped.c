@@ -686,7 +686,7 @@ static bool test_held_disconnect(struct torture_context *tctx,
 	}
 	TALLOC_FREE(tree2);
 	file.scanner = tree;
-	ZERO_STRUCT(file.scan);
+	file.scan = (struct smb2_handle){{0}};
 	ret = recv_held(
 		tctx, req, NT_STATUS_OK, "after the scanner's disconnect");
 	if (!ret) {
@@ -800,7 +800,7 @@ static bool test_held_writer_close(struct torture_context *tctx,
 	close_req = smb2_close_send(tree2, &close_io);
 	torture_assert_goto(
 		tctx, close_req != NULL, ret, done, "sending a CLOSE");
-	ZERO_STRUCT(file.write);
+	file.write = (struct smb2_handle){{0}};
 	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
 	torture_assert_goto(
 		tctx, replied, ret, done, "the write ends with its handle");

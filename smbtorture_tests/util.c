@@ -71,7 +71,7 @@ void udf_close(struct smb2_tree *tree, struct smb2_handle *handle)
 		return;
 	}
 	smb2_util_close(tree, *handle);
-	ZERO_STRUCTP(handle);
+	*handle = (struct smb2_handle){{0}};
 }
 
 uint8_t udf_test_byte(uint64_t offset)

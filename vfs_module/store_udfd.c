@@ -49,7 +49,7 @@ static NTSTATUS store_udfd_get_volume(struct udf_store *store,
 						     struct store_udfd);
 	int ret = -1;
 
-	ZERO_STRUCTP(info);
+	*info = (struct udfd_volume_info){0};
 
 	ret = ioctl(s->root_fd, UDFD_IOC_VOLUME_INFO, info);
 	if (ret == -1) {
@@ -68,7 +68,7 @@ static NTSTATUS store_udfd_get_sparing(struct udf_store *store,
 						     struct store_udfd);
 	int ret = -1;
 
-	ZERO_STRUCTP(info);
+	*info = (struct udfd_sparing_info){0};
 
 	ret = ioctl(s->root_fd, UDFD_IOC_SPARING_INFO, info);
 	if (ret == -1) {

@@ -82,7 +82,7 @@ struct local_scan *local_scan_init(TALLOC_CTX *mem_ctx,
 
 	smb_init_locale();
 	setup_logging(LOCAL_SCAN_NAME, DEBUG_DEFAULT_STDERR);
-	lp_set_cmdline("log level", "0");
+	store_lp_set_cmdline("log level", "0");
 	raise_file_limit();
 
 	scan = talloc_zero(mem_ctx, struct local_scan);

@@ -597,7 +597,8 @@ int udf_sparing_relocate(struct udf_sparing *sparing, uint32_t original,
 			return ret;
 		}
 		udf_log(sparing->log, UDF_LOG_NOTICE,
-			"defect event=bad-spare block=%u", *spare);
+			"the spare packet at block %u is defective itself",
+			*spare);
 		sparing->entries[i].original = UDF_SPARE_DEFECTIVE;
 		sparing->changed = true;
 		sort_entries(sparing);

@@ -124,6 +124,7 @@ NTSTATUS defect_management_set(struct vfs_handle_struct *handle,
 	}
 
 	udf_open_owner(conn, fsp, &owner);
+	owner.unbuffered = open->unbuffered;
 	status = open_state_set_defect(conn->state,
 				       &open->key,
 				       &owner,

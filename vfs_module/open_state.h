@@ -4,8 +4,13 @@
  * per open, seen by every smbd process (and, under CTDB, by every node).
  *
  * A change is in the database before the function returns: a request that
- * could not be recorded has not happened. Entries whose smbd has died count
- * for nothing and go when the record is next touched.
+ * could not be recorded has not happened.
+ *
+ * An open that can be reclaimed (a durable handle whose connection ended in
+ * order, a persistent one in any case) keeps its entry while nobody has it,
+ * and counts, until it is reclaimed or timed out. Entries of other opens
+ * whose smbd has died count for nothing and go when the record is next
+ * touched.
  */
 #ifndef VFS_UDF_OPEN_STATE_H
 #define VFS_UDF_OPEN_STATE_H
@@ -36,6 +41,14 @@ struct open_state_owner {
 	 * in memory: no purge succeeds.
 	 */
 	bool whole_view;
+	/*
+	 * The handle outlives its connection; its smbd and its node as well;
+	 * and how long, in milliseconds.
+	 */
+	bool durable;
+	bool persistent;
+	uint32_t timeout_msec;
+	bool unbuffered; /* opened with FILE_NO_INTERMEDIATE_BUFFERING */
 };
 
 /* Remembers that a file had no count; zero-initialise. */
@@ -46,10 +59,20 @@ struct open_state_cache {
 
 /*
  * Open the database, once per process; it is shared by all shares. Needs
- * root. Entries that a dead smbd left behind are dropped.
+ * root.
  */
 NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 			 struct open_state **state);
+
+/*
+ * From now on call fn whenever a look at a file finds an open that nobody
+ * has. Records may be locked then: fn may only make a note. Also drops what
+ * others left behind, in all of the database; once per process.
+ */
+typedef void (*open_state_away_fn)(struct open_state *state,
+				   const struct udf_file_key *key);
+NTSTATUS open_state_look_after(struct open_state *state,
+			       open_state_away_fn fn);
 
 /*
  * Count one FSCTL_SET_PURGE_FAILURE_MODE. *result says what came of it; the
@@ -76,12 +99,64 @@ NTSTATUS open_state_settle(struct open_state *state,
 			   const struct udf_file_key *key,
 			   uint64_t persistent_id);
 
+/*
+ * Nobody will have the open from now on, until it is reclaimed. settled: the
+ * client has the answer to its last counted request.
+ */
+NTSTATUS open_state_disconnect(struct open_state *state,
+			       const struct udf_file_key *key,
+			       uint64_t persistent_id,
+			       bool settled);
+
+/* One open's entry, as it is shown to an administrator. */
+struct open_state_entry {
+	struct udf_file_key key;
+	struct open_state_owner owner;
+	uint32_t purge_count;
+	struct timespec counted_since; /* of purge_count */
+	bool defect_disabled;
+	bool unsettled; /* the last counted request may be replayed */
+	/* It was given up in order, or found without an owner, at that time. */
+	bool disconnected;
+	NTTIME disconnect_time;
+};
+
+/*
+ * The open was reclaimed: owner has it now. *found is what it had. settled is
+ * as above. NT_STATUS_NOT_FOUND: nothing was kept of it.
+ */
+NTSTATUS open_state_reclaim(struct open_state *state,
+			    const struct udf_file_key *key,
+			    const struct open_state_owner *owner,
+			    bool settled,
+			    struct open_state_entry *found);
+
+/*
+ * Those of a file's opens that nobody has, as a talloc array. Records must
+ * not be locked.
+ */
+NTSTATUS open_state_list_away(struct open_state *state,
+			      const struct udf_file_key *key,
+			      TALLOC_CTX *mem_ctx,
+			      struct open_state_entry **entries);
+
+/*
+ * If nobody has the open still: drop its entry; or note that its time-out
+ * starts now.
+ */
+NTSTATUS open_state_drop_away(struct open_state *state,
+			      const struct udf_file_key *key,
+			      uint64_t persistent_id);
+NTSTATUS open_state_stamp_away(struct open_state *state,
+			       const struct udf_file_key *key,
+			       uint64_t persistent_id);
+
 /* The open is gone, and what it counted with it. */
 NTSTATUS open_state_release(struct open_state *state,
 			    const struct udf_file_key *key,
 			    uint64_t persistent_id);
 
-/* The file's sum over all living opens. */
+/* The file's sum over all opens, also those that wait to be reclaimed. */
 NTSTATUS open_state_sum(struct open_state *state,
 			const struct udf_file_key *key,
 			uint64_t *sum);
@@ -93,18 +168,8 @@ NTSTATUS open_state_sum(struct open_state *state,
 bool open_state_is_viewed(struct open_state *state,
 			  const struct udf_file_key *key);
 
-/* One open's entry, as it is shown to an administrator. */
-struct open_state_entry {
-	struct udf_file_key key;
-	struct open_state_owner owner;
-	uint32_t purge_count;
-	struct timespec counted_since; /* of purge_count */
-	bool defect_disabled;
-};
-
 /*
- * Call fn for each entry of a living process, in no order, until it returns
- * false. fn must not change the database.
+ * Call fn for each entry that counts, in no order, until it returns false. fn must not change the database.
  */
 NTSTATUS open_state_for_each(struct open_state *state,
 			     bool (*fn)(const struct open_state_entry *entry,
@@ -127,7 +192,8 @@ void open_state_note_quiet(struct open_state *state,
 
 /*
  * Wait until the file's sum is 0. Wakes when an open counts down or goes, in
- * whichever process or node, and when an smbd that holds a count dies.
+ * whichever process or node, when an smbd that holds a count dies, and when
+ * an open that nobody has is timed out.
  */
 struct tevent_req *open_state_wait_send(TALLOC_CTX *mem_ctx,
 					struct tevent_context *ev,

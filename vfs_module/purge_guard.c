@@ -106,6 +106,7 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 	};
 
 	udf_open_owner(conn, fsp, &owner);
+	owner.unbuffered = open->unbuffered;
 	status = open_state_count(conn->state,
 				  &open->key,
 				  &owner,

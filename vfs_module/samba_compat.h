@@ -8,9 +8,15 @@
 
 #include "includes.h"
 #include "smbd/smbd.h"
+#include "smbd/globals.h"
 #include "locking/proto.h"
 #include "librpc/gen_ndr/open_files.h"
+#include "lib/dbwrap/dbwrap.h"
 #include "udf_config.h"
+#ifdef HAVE_SMBXSRV_OPEN_GLOBAL
+#include "smbd/scavenger.h"
+#include "smbd/smbXsrv_open.h"
+#endif
 
 /*
  * Is the user, or a group of theirs, in a list such as "valid users"? When
@@ -74,5 +80,112 @@ samba_compat_write_lock(struct files_struct *fsp,
 	init_strict_lock_struct(fsp, smblctx, offset, len, WRITE_LOCK, lock);
 #endif
 }
+
+/* What smbd's database of opens has of one. */
+#ifdef HAVE_SMBXSRV_OPEN_GLOBAL
+typedef struct smbXsrv_open_global samba_compat_open_global;
+static inline bool
+samba_compat_is_persistent(const samba_compat_open_global *global)
+{
+	return global->persistent;
+}
+#else
+typedef struct smbXsrv_open_global0 samba_compat_open_global;
+static inline bool
+samba_compat_is_persistent(const samba_compat_open_global *global)
+{
+	return false;
+}
+#endif
+
+/*
+ * A reconnect has the client's lease since persistent handles came. The
+ * second is for a hook that was declared with the first.
+ */
+#ifdef HAVE_DURABLE_RECONNECT_LEASE
+#define SAMBA_COMPAT_LEASE_PARAMETER const struct smb2_lease *lease,
+#define SAMBA_COMPAT_NEXT_DURABLE_RECONNECT(h, req, op, old, mem, fsp, new) \
+	SMB_VFS_NEXT_DURABLE_RECONNECT(h, req, op, old, lease, mem, fsp, new)
+#else
+#define SAMBA_COMPAT_LEASE_PARAMETER
+#define SAMBA_COMPAT_NEXT_DURABLE_RECONNECT(h, req, op, old, mem, fsp, new) \
+	SMB_VFS_NEXT_DURABLE_RECONNECT(h, req, op, old, mem, fsp, new)
+#endif
+
+/* Does smbd still keep a durable handle that nobody has? */
+enum samba_compat_handle {
+	SAMBA_COMPAT_HANDLE_KEPT,
+	SAMBA_COMPAT_HANDLE_GONE,
+	SAMBA_COMPAT_HANDLE_UNKNOWN, /* this Samba cannot be asked */
+};
+
+/*
+ * Ask smbd's database of opens; no record may be locked. With time_out smbd
+ * is told to give the handle up when its time-out has passed, counted from
+ * its disconnect or from now: for a handle whose smbd was killed it does not
+ * do so by itself.
+ */
+static inline enum samba_compat_handle
+samba_compat_ask_handle(struct messaging_context *msg_ctx,
+			uint64_t persistent_id,
+			const struct GUID *create_guid,
+			bool time_out)
+{
+#ifdef HAVE_SMBXSRV_OPEN_GLOBAL
+	TALLOC_CTX *frame = talloc_stackframe();
+	const struct smbXsrv_open_global *global = NULL;
+	enum samba_compat_handle result = SAMBA_COMPAT_HANDLE_KEPT;
+	struct file_id file_id;
+	NTSTATUS status;
+
+	status = smbXsrv_open_global_lookup(frame,
+					    (uint32_t)persistent_id,
+					    &global);
+	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
+		result = SAMBA_COMPAT_HANDLE_GONE;
+		goto done;
+	}
+	if (!NT_STATUS_IS_OK(status)) {
+		result = SAMBA_COMPAT_HANDLE_UNKNOWN;
+		goto done;
+	}
+	if (!GUID_equal(&global->create_guid, create_guid)) {
+		/* The number was given out again. */
+		result = SAMBA_COMPAT_HANDLE_GONE;
+		goto done;
+	}
+	if (time_out) {
+		file_id = global->file_id;
+		scavenger_schedule_disconnected(msg_ctx,
+						persistent_id,
+						&file_id,
+						global->name_hash);
+	}
+done:
+	TALLOC_FREE(frame);
+	return result;
+#else
+	return SAMBA_COMPAT_HANDLE_UNKNOWN;
+#endif
+}
+
+/*
+ * Can smbd keep single records on disk, on every node of a cluster? It does
+ * for its own when handles may be persistent. The flags with which to open a
+ * database then (0: no), and to store a record.
+ */
+#ifdef HAVE_DBWRAP_STORE_PERSISTENT
+#define SAMBA_COMPAT_STORE_PERSISTENT DBWRAP_STORE_PERSISTENT
+static inline uint64_t samba_compat_twin_db_flags(void)
+{
+	return lp_persistent_handles() ? DBWRAP_FLAG_PER_REC_PERSISTENT : 0;
+}
+#else
+#define SAMBA_COMPAT_STORE_PERSISTENT 0
+static inline uint64_t samba_compat_twin_db_flags(void)
+{
+	return 0;
+}
+#endif
 
 #endif /* VFS_UDF_SAMBA_COMPAT_H */

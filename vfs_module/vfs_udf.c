@@ -7,10 +7,13 @@
  * handle->data is NULL and all of them pass through.
  */
 #include "vfs_udf.h"
+#include "away_opens.h"
 #include "defect_management.h"
+#include "durable_open.h"
 #include "fsctl_udf.h"
 #include "guarded_io.h"
 #include "purge_guard.h"
+#include "samba_compat.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
 #include "smbd/fd_handle.h"
@@ -82,13 +85,16 @@ void udf_open_owner(struct udf_conn *conn,
 		    const struct files_struct *fsp,
 		    struct open_state_owner *owner)
 {
-	const struct smbXsrv_open *op = fsp->op;
+	const samba_compat_open_global *global = fsp->op->global;
 
 	*owner = (struct open_state_owner) {
-		.persistent_id = op->global->open_persistent_id,
-		.client_guid = op->global->client_guid,
-		.create_guid = op->global->create_guid,
+		.persistent_id = global->open_persistent_id,
+		.client_guid = global->client_guid,
+		.create_guid = global->create_guid,
 		.server_id = messaging_server_id(conn->msg_ctx),
+		.durable = global->durable,
+		.persistent = samba_compat_is_persistent(global),
+		.timeout_msec = global->durable_timeout_msec,
 	};
 }
 
@@ -159,6 +165,7 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 	if (!NT_STATUS_IS_OK(status)) {
 		goto fail;
 	}
+	away_opens_look_after(conn->state, msg_ctx);
 
 	timeout = lp_parm_int(snum,
 			      "udf",
@@ -359,7 +366,10 @@ udf_create_file(struct vfs_handle_struct *handle,
 	return status;
 }
 
-/* The open is gone, and what it counted with it. */
+/*
+ * The open is gone, and what it counted with it. Not if it may come back:
+ * smbd closes the file of a durable handle as well.
+ */
 static int udf_close(struct vfs_handle_struct *handle,
 		     struct files_struct *fsp)
 {
@@ -371,7 +381,7 @@ static int udf_close(struct vfs_handle_struct *handle,
 		held_ops_close(conn->held, fsp);
 		open = VFS_FETCH_FSP_EXTENSION(handle, fsp);
 	}
-	if (open != NULL && open->has_entry) {
+	if (open != NULL && open->has_entry && !open->kept) {
 		status = open_state_release(conn->state,
 					    &open->key,
 					    open->persistent_id);
@@ -611,6 +621,8 @@ static struct vfs_fn_pointers vfs_udf_fns = {
 	.fs_capabilities_fn = udf_fs_capabilities,
 	.create_file_fn = udf_create_file,
 	.close_fn = udf_close,
+	.durable_disconnect_fn = durable_open_disconnect,
+	.durable_reconnect_fn = durable_open_reconnect,
 	.pwrite_fn = udf_pwrite,
 	.pwrite_send_fn = udf_pwrite_send,
 	.pwrite_recv_fn = guarded_pwrite_recv,

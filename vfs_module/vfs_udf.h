@@ -34,6 +34,7 @@ struct udf_open {
 	bool unbuffered; /* opened with FILE_NO_INTERMEDIATE_BUFFERING */
 	bool has_entry;	 /* in open_state: to be released at close */
 	uint64_t persistent_id; /* of that entry */
+	bool kept; /* the entry stays when smbd closes the file */
 	bool unsettled;	 /* its last counted request may be replayed */
 	struct open_state_cache cache;
 };

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A reclaimed handle has the count and the flag that were acknowledged; while
+nobody has it, it counts; after its time-out it is gone. Run by test_reclaim
+(the newest Samba, with persistent handles) and test_reclaim_installed (the
+machine's own, orderly disconnects of durable handles)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cases
+import durable
+import rig
+import tdb
+
+wire = durable.smb_client
+
+DATABASE = 'udf_open_state.tdb'
+# The header that Samba puts before a record with watchers: none of them.
+NO_WATCHERS = bytes(4)
+
+# More than a database has room for without growing.
+FULL_OPENS = 250
+
+
+def records(place):
+    """The records of a server that is not clustered: {key: value}."""
+    path = os.path.join(place.home, 'lock', DATABASE)
+    done = subprocess.run(['tdbtool', path, 'keys'], stdout=subprocess.PIPE,
+                          text=True, check=True)
+    return [line for line in done.stdout.splitlines() if '32 bytes' in line]
+
+
+def mapped(place, name):
+    """A local process that has the file mapped; a context manager."""
+    path = place.file(name)
+    program = ('import mmap,sys,time\n'
+               'f=open(sys.argv[1],"rb")\n'
+               'm=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ)\n'
+               'sum(m[i] for i in range(0,len(m),4096))\n'
+               'print("mapped",flush=True)\ntime.sleep(1000)\n')
+    child = subprocess.Popen(['/usr/bin/python3', '-c', program, path],
+                             stdout=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    return child
+
+
+def open_other(server, name):
+    """Another client with the file open."""
+    other = wire.Client(server, 'udf')
+    return other, other.open(name, wire.ALL)
+
+
+def check_orderly(tap, place, server):
+    """The connection ends; the last smbd with the database open goes too."""
+    place.fill('orderly')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('orderly', persistent=place.persistent)
+    tap.result(handle.durable, 'the handle is durable')
+    tap.equal(handle.defect(1), wire.SUCCESS, 'orderly: the flag is set')
+    statuses = [handle.purge(wire.ENABLED) for _ in range(3)]
+    tap.equal(statuses, [wire.SUCCESS] * 3, 'orderly: three brackets')
+    pid = cases.smbd_of(server, client)
+    client.disconnect()
+    rig.wait_until(lambda: not os.path.exists(f'/proc/{pid}'))
+    tap.result(not cases.defect_disabled(place.file('orderly')),
+               'orderly: the flag is off while nobody has the handle')
+
+    client, handle = cases.reclaim(client, server, handle)
+    tap.result(cases.defect_disabled(place.file('orderly')),
+               'orderly: the flag is back')
+    tap.equal(cases.take_all(handle), 3, 'orderly: the count is back')
+    handle.close()
+    client.disconnect()
+    tap.result(rig.wait_until(lambda: not records(place)),
+               'orderly: nothing is left after the close')
+
+
+def check_timed_out(tap, place, server):
+    """Nobody comes back: it counts, and then it does not."""
+    place.fill('late')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('late', persistent=place.persistent,
+                                 timeout=2000)
+    handle.purge(wire.ENABLED)
+    other, other_handle = open_other(server, 'late')
+    began = time.monotonic()
+    client.disconnect()
+    time.sleep(0.5)
+    tap.equal(other_handle.set_end_of_file(100), wire.PURGE_FAILED,
+              'timed out: it counts while nobody has it')
+    good = rig.wait_until(lambda: other_handle.set_end_of_file(100) ==
+                          wire.SUCCESS, 15)
+    took = time.monotonic() - began
+    tap.result(good and took >= 2, 'timed out: then it is gone',
+               f'after {took:.1f} s')
+    tap.result(rig.wait_until(lambda: not records(place), 15),
+               'timed out: with its record')
+    try:
+        cases.reclaim(client, server, handle, 0)
+        tap.result(False, 'timed out: no reclaim any more')
+    except wire.Refused as error:
+        tap.equal(error.status, durable.OBJECT_NAME_NOT_FOUND,
+                  'timed out: no reclaim any more')
+    other.disconnect()
+
+
+def check_killed(tap, place, server):
+    """smbd is killed: the other client sees the sum all the time."""
+    place.fill('killed')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('killed', persistent=True)
+    tap.result(handle.persistent, 'killed: the handle is persistent')
+    statuses = [handle.defect(1)]
+    statuses += [handle.purge(wire.ENABLED) for _ in range(3)]
+    tap.equal(statuses, [wire.SUCCESS] * 4, 'killed: flag, three brackets')
+    other, other_handle = open_other(server, 'killed')
+    cases.kill_and_wait(cases.smbd_of(server, client))
+    tap.equal(other_handle.set_end_of_file(100), wire.PURGE_FAILED,
+              'killed: the sum is seen while nobody has it')
+    client, handle = cases.reclaim(client, server, handle)
+    tap.equal(other_handle.set_end_of_file(100), wire.PURGE_FAILED,
+              'killed: and after the reclaim')
+    tap.result(cases.defect_disabled(place.file('killed')),
+               'killed: the flag is back')
+    cases.kill_and_wait(cases.smbd_of(server, client))
+    client, handle = cases.reclaim(client, server, handle)
+    tap.equal(cases.take_all(handle), 3,
+              'killed: the count is back, the second time too')
+    tap.equal(other_handle.set_end_of_file(100), wire.SUCCESS,
+              'killed: no count any more')
+    handle.close()
+    other.disconnect()
+    client.disconnect()
+    tap.result(rig.wait_until(lambda: not records(place)),
+               'killed: nothing is left after the close')
+
+
+def check_killed_late(tap, place, server):
+    """smbd is killed and nobody comes back: a held write goes on then."""
+    data = b'y' * 4096
+    place.fill('gone')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('gone', persistent=True, timeout=2000)
+    handle.purge(wire.ENABLED)
+    other, other_handle = open_other(server, 'gone')
+    child = mapped(place, 'gone')
+    try:
+        cases.kill_and_wait(cases.smbd_of(server, client))
+        began = time.monotonic()
+        status = other_handle.write(0, data)
+        took = time.monotonic() - began
+    finally:
+        child.kill()
+        child.wait()
+    tap.equal(status, wire.SUCCESS, 'killed for good: the write is done')
+    tap.result(1.5 <= took < 15, 'killed for good: after the time-out',
+               f'after {took:.1f} s')
+    tap.result(rig.wait_until(lambda: not records(place), 15),
+               'killed for good: nothing is left')
+    other.disconnect()
+
+
+def check_stopped(tap, place, server):
+    """All of smbd is killed and started again."""
+    place.fill('stopped')
+    client = durable.Client(server, 'udf')
+    # Without a lease: smbd 4.25 forgets leases when it is stopped, and panics
+    # when another client then opens a file of which it has a lease's handle.
+    handle = client.open_durable('stopped', persistent=True, lease=False)
+    handle.defect(1)
+    for _ in range(3):
+        handle.purge(wire.ENABLED)
+    pids = [cases.smbd_of(server, client), server.pid]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    place.stop()
+    server = place.start()
+    tap.result(len(records(place)) == 1,
+               'stopped: the record is there after the start')
+    client, handle = cases.reclaim(client, server, handle)
+    tap.result(cases.defect_disabled(place.file('stopped')),
+               'stopped: the flag is back')
+    tap.equal(cases.take_all(handle), 3, 'stopped: the count is back')
+    handle.close()
+    client.disconnect()
+    return server
+
+
+def check_unstored(tap, place):
+    """A disk that is full: what cannot be stored is refused and not done."""
+    lock = os.path.join(place.home, 'lock')
+    os.makedirs(lock, exist_ok=True)
+    rig.run('mount', '-t', 'tmpfs', '-o', 'size=48m', 'udf-lock', lock)
+    place.callback(rig.run, 'umount', '-l', lock)
+    server = place.start()
+    client = durable.Client(server, 'udf')
+    handles = []
+    for number in range(FULL_OPENS):
+        name = f'full{number}'
+        place.fill(name, b'x')
+        handles.append(client.open_durable(name, persistent=True,
+                                           lease=False))
+    ballast = os.path.join(lock, 'ballast')
+    with open(ballast, 'wb', buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    statuses = [handle.purge(wire.ENABLED) for handle in handles]
+    refused = [handle for handle, status in zip(handles, statuses)
+               if status != wire.SUCCESS]
+    tap.result(bool(refused), 'full: stores are refused',
+               f'all of {FULL_OPENS} had room')
+    os.unlink(ballast)
+    counts = [cases.take_all(handle) for handle in refused]
+    tap.equal(sum(counts), 0, 'full: and none of them counted')
+    kept = [handle for handle, status in zip(handles, statuses)
+            if status == wire.SUCCESS]
+    counts = [cases.take_all(handle) for handle in kept]
+    tap.equal(sum(counts), len(kept), 'full: the others did')
+    tap.equal({handle.purge(wire.ENABLED) for handle in refused},
+              {wire.SUCCESS}, 'full: and now they can')
+    client.disconnect()
+    place.stop()
+
+
+def check_record(tap, place, server):
+    """Records that a newer release wrote, or that are damaged."""
+    for name, damage, wanted in (
+            ('newer', newer_version, 'refused'),
+            ('damaged', lambda value: value[:len(value) // 2], 'refused'),
+            ('garbage', lambda value: NO_WATCHERS + os.urandom(90),
+             'refused')):
+        place.fill(name)
+        client = wire.Client(server, 'udf')
+        handle = client.open(name, wire.ALL)
+        tap.equal(handle.purge(wire.ENABLED), wire.SUCCESS,
+                  f'{name}: a good record')
+        database = tdb.open(os.path.join(place.home, 'lock', DATABASE), 0,
+                            0, os.O_RDWR)
+        keys = [key for key in database.keys() if len(key) == 32]
+        changed = damage(database[keys[0]])
+        database[keys[0]] = changed
+        status = handle.purge(wire.ENABLED)
+        tap.result(status != wire.SUCCESS, f'{name}: {wanted}',
+                   hex(status))
+        tap.equal(database[keys[0]], changed, f'{name}: left alone')
+        tap.equal(handle.set_end_of_file(5), wire.PURGE_FAILED,
+                  f'{name}: taken for counted')
+        tap.result(len(handle.read(0, 10)) == 10, f'{name}: smbd lives')
+        del database[keys[0]]
+        database.close()
+        tap.equal(handle.purge(wire.ENABLED), wire.SUCCESS,
+                  f'{name}: good again when it is removed')
+        handle.close()
+        client.disconnect()
+
+
+def newer_version(value):
+    """The record with its version counted up."""
+    # After the watchers: the NDR of udf_open_stateB, which begins with it.
+    version = int.from_bytes(value[4:8], 'little')
+    return value[:4] + (version + 1).to_bytes(4, 'little') + value[8:]
+
+
+def main():
+    rig.needs(rig.UDFD, rig.MODULE)
+    tap = rig.Tap()
+    persistent = cases.has_persistent_handles()
+    with cases.Place(persistent) as place:
+        server = place.start()
+        check_orderly(tap, place, server)
+        check_timed_out(tap, place, server)
+        if persistent:
+            check_killed(tap, place, server)
+            check_killed_late(tap, place, server)
+            server = check_stopped(tap, place, server)
+        else:
+            check_record(tap, place, server)
+        tap.equal(rig.panics(server), [], 'no smbd crashed')
+    with cases.Place(persistent) as place:
+        check_unstored(tap, place)
+    return tap.done()
+
+
+sys.exit(main())

@@ -31,9 +31,14 @@
 
 #include "commit.h"
 #include "directory.h"
+#include "non_allocatable.h"
+#include "owners.h"
 
 /* Changes are on the medium after about this long, without an fsync. */
 #define COMMIT_INTERVAL_S 5
+
+/* So often is data moved off bad packets before a commit fails. */
+#define EVACUATIONS_MAX 64u
 
 /* Blocks joined into one write. */
 #define WRITE_BLOCKS_MAX 256u
@@ -397,12 +402,36 @@ static int commit_run(struct udf_fs *fs)
 	int ret = 0;
 
 	pthread_rwlock_wrlock(&fs->operations);
+	udf_non_allocatable_record(fs);
 	result = snapshot_take(&snapshot);
 	pthread_rwlock_unlock(&fs->operations);
 
 	ret = snapshot_write(&snapshot);
 	result = result < 0 ? result : ret;
 	snapshot_finish(&snapshot, result);
+	return result;
+}
+
+/*
+ * Where a bad packet has no spare, its data goes elsewhere, if it can. With
+ * defect management a commit is tried twice in any case: the error may be one
+ * that the volume found in the background, of blocks that were released since.
+ */
+static int commit_and_evacuate(struct udf_fs *fs)
+{
+	bool again = fs->info->defect_managed;
+	unsigned int tries = 0;
+	int result = commit_run(fs);
+
+	while (result < 0 && again && tries < EVACUATIONS_MAX) {
+		pthread_rwlock_wrlock(&fs->operations);
+		again = udf_non_allocatable_evacuate(fs) || tries == 0;
+		pthread_rwlock_unlock(&fs->operations);
+		if (again) {
+			result = commit_run(fs);
+		}
+		tries++;
+	}
 	return result;
 }
 
@@ -426,7 +455,7 @@ int udf_commit(struct udf_fs *fs)
 		commit->running = true;
 		commit->started++;
 		pthread_mutex_unlock(&commit->lock);
-		result = commit_run(fs);
+		result = commit_and_evacuate(fs);
 		pthread_mutex_lock(&commit->lock);
 		commit->running = false;
 		commit->finished = commit->started;
@@ -468,6 +497,7 @@ static void *commit_thread(void *private_data)
 					       strerror(-ret));
 			}
 		}
+		udf_owners_report_damage(fs);
 		pthread_mutex_lock(&commit->lock);
 	}
 	pthread_mutex_unlock(&commit->lock);

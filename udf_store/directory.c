@@ -1135,6 +1135,18 @@ int udf_directory_store(struct udf_node *node,
 	return 0;
 }
 
+void udf_directory_moved(struct udf_node *node)
+{
+	struct udf_directory *directory = node->directory;
+
+	if (directory->size == 0) {
+		return;
+	}
+	/* It can only fail on a FID that we could not have read. */
+	(void)fids_relocate(node);
+	mark_blocks(node, 0, directory->size, BLOCK_ADDED);
+}
+
 void udf_directory_stored(struct udf_node *node, bool good)
 {
 	struct udf_directory *directory = node->directory;

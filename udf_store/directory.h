@@ -88,6 +88,10 @@ typedef int (*udf_fid_visit_fn)(void *private_data, const struct udf_fid *fid);
 int udf_directory_each(struct udf_node *node, udf_fid_visit_fn visit,
 		       void *private_data);
 
+/* The directory's blocks moved: its FIDs say where they are (ECMA-167
+ * 4/7.2.8), so all of them are to be written again. */
+void udf_directory_moved(struct udf_node *node);
+
 /* Remove FIDs whose name another FID has too; returns how many. */
 int udf_directory_drop_duplicates(struct udf_node *node);
 

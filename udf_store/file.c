@@ -113,7 +113,9 @@ ssize_t udf_file_read(struct udf_node *node, uint64_t offset, size_t size,
 					      &out[done]);
 		}
 		if (ret < 0) {
-			return done > 0 ? (ssize_t)done : ret;
+			/* To the kernel, less than was asked for is the end
+			 * of the file. */
+			return ret;
 		}
 		done += step;
 	}

@@ -28,6 +28,7 @@
 #include "file.h"
 #include "fs.h"
 #include "operation.h"
+#include "owners.h"
 #include "recover.h"
 
 /* Shown for an owner that UDF calls "not specified". */
@@ -133,11 +134,31 @@ static void reap_orphans(struct udf_fs *fs)
 	}
 }
 
+/* Is there data that no spare could take? A commit moves it. */
+static bool has_failed_blocks(struct udf_fs *fs)
+{
+	struct udf_block_list failed = { .count = 0 };
+	int ret = udf_volume_failed_blocks(fs->volume, &failed);
+
+	udf_block_list_free(&failed);
+	return ret == 0 && failed.count > 0;
+}
+
 bool udf_operation_again(struct udf_fs *fs, int result, unsigned int *tries)
 {
+	bool worth_it = false;
+
 	reap_orphans(fs);
-	if (result != -ENOSPC || *tries > 0 ||
-	    !udf_space_has_released(&fs->space)) {
+	if (*tries > 0) {
+		return false;
+	}
+	if (result == -ENOSPC) {
+		worth_it = udf_space_has_released(&fs->space);
+	}
+	if (!worth_it && (result == -ENOSPC || result == -EIO)) {
+		worth_it = has_failed_blocks(fs);
+	}
+	if (!worth_it) {
 		return false;
 	}
 	(*tries)++;
@@ -320,6 +341,7 @@ int udf_fs_unmount(struct udf_fs *fs)
 
 	udf_commit_stop_thread(fs);
 	if (fs->root != NULL) {
+		udf_owners_report_damage(fs);
 		udf_node_put(fs->root, 1);
 	}
 	if (!fs->read_only) {
@@ -604,6 +626,7 @@ int udf_fs_sync(struct udf_fs *fs)
 int udf_fs_flush(struct udf_node *node)
 {
 	bool unsynced = false;
+	int ret = 0;
 
 	if (!node->fs->info->defect_managed) {
 		return 0;
@@ -615,7 +638,11 @@ int udf_fs_flush(struct udf_node *node)
 	if (!unsynced) {
 		return 0;
 	}
-	return udf_volume_sync(node->fs->volume);
+	ret = udf_volume_sync(node->fs->volume);
+	if (ret < 0 && has_failed_blocks(node->fs)) {
+		ret = udf_commit(node->fs);
+	}
+	return ret;
 }
 
 void udf_fs_open(struct udf_node *node)

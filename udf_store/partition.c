@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lost.h"
 #include "partition.h"
 #include "verify.h"
 
@@ -13,13 +14,15 @@
 
 void udf_partition_init(struct udf_partition *partition,
 			struct udf_blockdev *dev, const struct udf_log *log,
-			uint32_t block_size, uint32_t start, uint32_t blocks)
+			const uint8_t *identity, uint32_t block_size,
+			uint32_t start, uint32_t blocks)
 {
 	pthread_rwlockattr_t attr;
 
 	*partition = (struct udf_partition){
 		.dev = dev,
 		.log = log,
+		.identity = identity,
 		.block_size = block_size,
 		.start = start,
 		.blocks = blocks,
@@ -30,11 +33,19 @@ void udf_partition_init(struct udf_partition *partition,
 		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&partition->map_lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
+	pthread_mutex_init(&partition->told_lock, NULL);
 }
 
 void udf_partition_destroy(struct udf_partition *partition)
 {
+	udf_block_list_free(&partition->damaged);
+	pthread_mutex_destroy(&partition->told_lock);
 	pthread_rwlock_destroy(&partition->map_lock);
+}
+
+void udf_partition_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
 uint32_t udf_partition_map(const struct udf_partition *partition, uint32_t lbn,
@@ -65,23 +76,74 @@ static size_t block_bytes(const struct udf_partition *partition, uint32_t count)
 }
 
 int udf_partition_rescue(struct udf_partition *partition, uint32_t lbn,
-			 void *buf)
+			 void *buf, unsigned int *tries)
 {
 	uint32_t run = 0;
 	uint32_t block = udf_partition_map(partition, lbn, 1, &run);
 	uint64_t offset = block_offset(partition, block);
-	unsigned int tries = 0;
-	int ret = 0;
+	unsigned int n = 0;
+	int ret = -EIO;
 
-	for (tries = 0; tries < READ_TRIES; tries++) {
+	while (n < READ_TRIES && ret != 0) {
+		n++;
 		ret = udf_blockdev_read_medium(partition->dev, offset, buf,
 					       partition->block_size);
-		if (ret == 0) {
-			return 0;
-		}
+	}
+	if (tries != NULL) {
+		*tries = n;
+	}
+	udf_partition_count(&partition->counts.retries, n - 1);
+	if (ret == 0) {
+		return 0;
 	}
 	return udf_blockdev_read(partition->dev, offset, buf,
 				 partition->block_size);
+}
+
+void udf_partition_note_damage(struct udf_partition *partition, uint32_t lbn)
+{
+	pthread_mutex_lock(&partition->told_lock);
+	if (partition->damaged.count < UDF_DAMAGED_MAX) {
+		(void)udf_block_list_add(&partition->damaged, lbn);
+	}
+	pthread_mutex_unlock(&partition->told_lock);
+}
+
+void udf_partition_take_damage(struct udf_partition *partition,
+			       struct udf_block_list *list)
+{
+	pthread_mutex_lock(&partition->told_lock);
+	*list = partition->damaged;
+	partition->damaged = (struct udf_block_list){.count = 0};
+	pthread_mutex_unlock(&partition->told_lock);
+}
+
+/* One line for a block, however often it is read. */
+static void tell_unreadable(struct udf_partition *partition, uint32_t lbn,
+			    int error)
+{
+	uint32_t known = 0;
+	uint32_t i = 0;
+
+	pthread_mutex_lock(&partition->told_lock);
+	known = partition->told_count < UDF_TOLD_MAX ? partition->told_count
+						     : UDF_TOLD_MAX;
+	while (i < known && partition->told[i] != lbn) {
+		i++;
+	}
+	if (i == known) {
+		partition->told[partition->told_count % UDF_TOLD_MAX] = lbn;
+		partition->told_count++;
+	}
+	pthread_mutex_unlock(&partition->told_lock);
+	if (i < known) {
+		return;
+	}
+	udf_partition_count(&partition->counts.unreadable_blocks, 1);
+	udf_log(partition->log, UDF_LOG_ERROR,
+		"defect event=unreadable block=%u error=\"%s\"", lbn,
+		strerror(-error));
+	udf_partition_note_damage(partition, lbn);
 }
 
 /* A run that could not be read at once, block by block. */
@@ -98,15 +160,33 @@ static int read_singly(struct udf_partition *partition, uint32_t lbn,
 		    udf_verify_holds(partition->verify, lbn + i)) {
 			continue;
 		}
-		ret = udf_partition_rescue(partition, lbn + i, p);
+		ret = udf_partition_rescue(partition, lbn + i, p, NULL);
 		if (ret != 0) {
-			udf_log(partition->log, UDF_LOG_ERROR,
-				"block %u of the partition cannot be read: %s",
-				lbn + i, strerror(-ret));
+			tell_unreadable(partition, lbn + i, ret);
 			return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
 		}
 	}
 	return 0;
+}
+
+/* Blocks of a relocated packet: is one of them lost? */
+static bool any_lost(struct udf_partition *partition, uint32_t lbn,
+		     uint32_t count, const uint8_t *buf)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < count; i++) {
+		if (!udf_lost_is(partition->identity, lbn + i,
+				 buf + block_bytes(partition, i),
+				 partition->block_size)) {
+			continue;
+		}
+		if (partition->verify == NULL ||
+		    !udf_verify_holds(partition->verify, lbn + i)) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static int read_runs(struct udf_partition *partition, uint32_t lbn,
@@ -123,6 +203,10 @@ static int read_runs(struct udf_partition *partition, uint32_t lbn,
 					block_bytes(partition, run));
 		if (udf_blockdev_is_medium_error(ret)) {
 			ret = read_singly(partition, lbn, run, buf);
+		}
+		if (ret == 0 && block != partition->start + lbn &&
+		    any_lost(partition, lbn, run, buf)) {
+			ret = -EIO;
 		}
 		lbn += run;
 		count -= run;
@@ -141,11 +225,7 @@ int udf_partition_read(struct udf_partition *partition, uint32_t lbn,
 		return -EINVAL;
 	}
 	pthread_rwlock_rdlock(&partition->map_lock);
-	if (verify != NULL && udf_verify_lost(verify, lbn, count)) {
-		ret = -EIO;
-	} else {
-		ret = read_runs(partition, lbn, count, buf);
-	}
+	ret = read_runs(partition, lbn, count, buf);
 	if (ret == 0 && verify != NULL) {
 		udf_verify_overlay(verify, lbn, count, buf);
 	}

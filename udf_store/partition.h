@@ -15,11 +15,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "block_list.h"
 #include "blockdev.h"
 #include "log.h"
 #include "sparing.h"
 
 struct udf_verify;
+
+/* Since the volume was opened; each is changed atomically. */
+struct udf_defect_counts {
+	uint64_t verified_blocks;   /* seen on the medium as written */
+	uint64_t suspect_packets;   /* not as written at the first look */
+	uint64_t relocated_packets;
+	uint64_t unsaved_packets;   /* bad, and there was no spare */
+	uint64_t retries;	    /* of reads */
+	uint64_t unreadable_blocks; /* found by reads */
+	uint64_t lost_blocks;	    /* unreadable when relocated */
+};
+
+/* Unreadable blocks that the log knows of, the newest ones. */
+#define UDF_TOLD_MAX 256u
+/* Damaged blocks whose files are not named yet; more stay without names. */
+#define UDF_DAMAGED_MAX 4096u
 
 struct udf_partition {
 	struct udf_blockdev *dev;
@@ -29,16 +46,33 @@ struct udf_partition {
 	uint32_t blocks;
 	struct udf_sparing *sparing; /* NULL: a type 1 partition */
 	struct udf_verify *verify;   /* NULL: writes are not verified */
+	const uint8_t *identity; /* of the volume, for lost.h */
 	pthread_rwlock_t map_lock;
+	struct udf_defect_counts counts;
+	pthread_mutex_t told_lock; /* of the next three */
+	uint32_t told[UDF_TOLD_MAX];
+	uint32_t told_count; /* ever */
+	struct udf_block_list damaged;
 	/* A flush failed: what was lost is not known (atomic). */
 	int flush_error;
 };
 
 void udf_partition_init(struct udf_partition *partition,
 			struct udf_blockdev *dev, const struct udf_log *log,
-			uint32_t block_size, uint32_t start, uint32_t blocks);
+			const uint8_t *identity, uint32_t block_size,
+			uint32_t start, uint32_t blocks);
 /* Does not free dev, sparing or verify. */
 void udf_partition_destroy(struct udf_partition *partition);
+
+/* Add to one of the counts. */
+void udf_partition_count(uint64_t *counter, uint64_t n);
+
+/* Remember that the block's data is gone, for udf_partition_take_damage(). */
+void udf_partition_note_damage(struct udf_partition *partition, uint32_t lbn);
+
+/* What was noted since the last call. */
+void udf_partition_take_damage(struct udf_partition *partition,
+			       struct udf_block_list *list);
 
 /* Where block lbn is, and how many of count follow it there. */
 uint32_t udf_partition_map(const struct udf_partition *partition, uint32_t lbn,
@@ -57,9 +91,9 @@ void udf_partition_forget(struct udf_partition *partition, uint32_t lbn,
 
 /*
  * One block from the medium itself, trying again, and from the cache at last.
- * map_lock is held by the caller.
+ * *tries, unless NULL: how often. map_lock is held by the caller.
  */
 int udf_partition_rescue(struct udf_partition *partition, uint32_t lbn,
-			 void *buf);
+			 void *buf, unsigned int *tries);
 
 #endif /* UDF_STORE_PARTITION_H */

@@ -265,6 +265,7 @@ void udf_space_close(struct udf_space *space)
 	space->chunks = NULL;
 	space->chunk_count = 0;
 	udf_run_list_free(&space->released);
+	udf_run_list_free(&space->withheld);
 }
 
 /* Set or clear the bits of a run, which is within the bitmap. */
@@ -510,18 +511,68 @@ void udf_space_detach_released(struct udf_space *space,
 	pthread_mutex_unlock(&space->lock);
 }
 
+void udf_space_withhold(struct udf_space *space, uint32_t lbn, uint32_t count)
+{
+	pthread_mutex_lock(&space->lock);
+	for (; count > 0 && lbn < space->bits; count--, lbn++) {
+		uint64_t bit = 0;
+		uint32_t index = bit_chunk(space, lbn, &bit);
+
+		if (chunk_load(space, index) < 0 ||
+		    !bit_get(space->chunks[index].bytes, bit)) {
+			continue;
+		}
+		/* Without memory it is not recorded, but taken all the same. */
+		(void)run_mark(space, lbn, 1, false);
+		(void)udf_run_list_add(&space->withheld, lbn, 1);
+	}
+	pthread_mutex_unlock(&space->lock);
+}
+
+void udf_space_take_withheld(struct udf_space *space, struct udf_run_list *runs)
+{
+	pthread_mutex_lock(&space->lock);
+	*runs = space->withheld;
+	space->withheld = (struct udf_run_list){ .runs = NULL };
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* Free a run, or a part of it that is in one packet. lock is held. */
+static void run_free(struct udf_space *space, uint32_t lbn, uint32_t count)
+{
+	int ret = 0;
+
+	if (udf_volume_is_bad(space->volume, lbn)) {
+		ret = udf_run_list_add(&space->withheld, lbn, count);
+	} else {
+		ret = run_mark(space, lbn, count, true);
+	}
+	if (ret < 0) {
+		udf_volume_log(space->volume, UDF_LOG_WARNING,
+			       "%u blocks from %u on stay taken: %s", count,
+			       lbn, strerror(-ret));
+	}
+}
+
 void udf_space_free_runs(struct udf_space *space, struct udf_run_list *runs)
 {
+	uint32_t packet = space->info->packet_blocks;
+
 	pthread_mutex_lock(&space->lock);
 	for (size_t i = 0; i < runs->count; i++) {
 		const struct udf_run *run = &runs->runs[i];
-		int ret = run_mark(space, run->lbn, run->count, true);
+		uint32_t lbn = run->lbn;
+		uint32_t left = run->count;
 
-		if (ret < 0) {
-			udf_volume_log(space->volume, UDF_LOG_WARNING,
-				       "%u blocks from %u on stay taken: the "
-				       "space bitmap cannot be read",
-				       run->count, run->lbn);
+		while (left > 0) {
+			uint32_t part = left;
+
+			if (packet > 0 && part > packet - lbn % packet) {
+				part = packet - lbn % packet;
+			}
+			run_free(space, lbn, part);
+			lbn += part;
+			left -= part;
 		}
 		space->released_blocks -= run->count;
 	}

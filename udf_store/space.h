@@ -49,6 +49,7 @@ struct udf_space {
 	uint64_t reserved_blocks; /* promised to the commit */
 	uint64_t released_blocks; /* free when a commit has ended */
 	struct udf_run_list released;
+	struct udf_run_list withheld; /* bad: taken for good */
 	uint32_t hint;
 };
 
@@ -81,6 +82,15 @@ void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count);
 /* What can be allocated, and what will be after a commit. */
 uint64_t udf_space_free(struct udf_space *space);
 bool udf_space_has_released(struct udf_space *space);
+
+/*
+ * Take those of the blocks that are free out of use. They, and what a commit
+ * would free of the volume's bad packets, are handed out once, to be put into
+ * the Non-Allocatable Space.
+ */
+void udf_space_withhold(struct udf_space *space, uint32_t lbn, uint32_t count);
+void udf_space_take_withheld(struct udf_space *space,
+			     struct udf_run_list *runs);
 
 /* The commit's three steps. */
 void udf_space_detach_released(struct udf_space *space,

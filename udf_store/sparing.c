@@ -597,8 +597,7 @@ int udf_sparing_relocate(struct udf_sparing *sparing, uint32_t original,
 			return ret;
 		}
 		udf_log(sparing->log, UDF_LOG_NOTICE,
-			"the spare packet at block %u is defective itself",
-			*spare);
+			"defect event=bad-spare block=%u", *spare);
 		sparing->entries[i].original = UDF_SPARE_DEFECTIVE;
 		sparing->changed = true;
 		sort_entries(sparing);

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lost.h"
 #include "pending.h"
 #include "verify.h"
 
@@ -36,12 +37,6 @@ struct relocation {
 	uint32_t original; /* first block of the packet */
 	uint32_t from;	   /* blocks of the volume */
 	uint32_t to;
-};
-
-struct block_list {
-	uint32_t *blocks;
-	size_t count;
-	size_t room;
 };
 
 struct udf_verify {
@@ -60,8 +55,9 @@ struct udf_verify {
 	struct udf_pending_pool pool;
 	struct udf_pending *current;
 	struct udf_pending *draining;
-	struct block_list lost; /* sorted; unreadable, zeroes since moved */
-	size_t failed;		/* blocks that could not be saved */
+	struct udf_block_list bad; /* packets that no spare was left for */
+	size_t failed;		   /* blocks that could not be saved */
+	size_t most_bytes;	   /* kept at once so far */
 	int background_error;	/* not told to anybody yet */
 	bool has_thread;
 	bool wanted; /* the thread has something to do */
@@ -135,7 +131,7 @@ void udf_verify_free(struct udf_verify *verify)
 	free_pending(verify->current);
 	free_pending(verify->draining);
 	udf_pending_pool_clear(&verify->pool);
-	free(verify->lost.blocks);
+	udf_block_list_free(&verify->bad);
 	free(verify->packet);
 	free(verify->read_back);
 	pthread_cond_destroy(&verify->changed);
@@ -144,69 +140,11 @@ void udf_verify_free(struct udf_verify *verify)
 	free(verify);
 }
 
-/* Index of the first listed block of at least lbn. */
-static size_t list_find(const struct block_list *list, uint32_t lbn)
+/* Memory for unverified data, in use now; lock is held. */
+static size_t kept_bytes(const struct udf_verify *verify)
 {
-	size_t low = 0;
-	size_t high = list->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (list->blocks[middle] < lbn) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	return low;
-}
-
-static bool list_has(const struct block_list *list, uint32_t lbn,
-		     uint32_t count)
-{
-	size_t i = list_find(list, lbn);
-
-	return i < list->count && list->blocks[i] - lbn < count;
-}
-
-/* Keeps the list sorted. -ENOMEM: not added. */
-static int list_add(struct block_list *list, uint32_t lbn)
-{
-	size_t i = list_find(list, lbn);
-
-	if (list_has(list, lbn, 1)) {
-		return 0;
-	}
-	if (list->count == list->room) {
-		size_t room = list->room == 0 ? 64 : 2 * list->room;
-		uint32_t *blocks = NULL;
-
-		blocks = realloc(list->blocks, room * sizeof(*blocks));
-		if (blocks == NULL) {
-			return -ENOMEM;
-		}
-		list->blocks = blocks;
-		list->room = room;
-	}
-	memmove(&list->blocks[i + 1], &list->blocks[i],
-		(list->count - i) * sizeof(list->blocks[0]));
-	list->blocks[i] = lbn;
-	list->count++;
-	return 0;
-}
-
-static void list_remove(struct block_list *list, uint32_t lbn, uint32_t count)
-{
-	size_t begin = list_find(list, lbn);
-	size_t end = begin;
-
-	while (end < list->count && list->blocks[end] - lbn < count) {
-		end++;
-	}
-	memmove(&list->blocks[begin], &list->blocks[end],
-		(list->count - end) * sizeof(list->blocks[0]));
-	list->count -= end - begin;
+	return udf_pending_bytes(verify->current) +
+	       udf_pending_bytes(verify->draining);
 }
 
 int udf_verify_remember(struct udf_verify *verify, uint32_t lbn, uint32_t count,
@@ -225,9 +163,9 @@ int udf_verify_remember(struct udf_verify *verify, uint32_t lbn, uint32_t count,
 	}
 	if (ret == 0) {
 		udf_pending_drop(verify->draining, lbn, count);
-		if (verify->lost.count > 0) {
-			list_remove(&verify->lost, lbn, count);
-		}
+	}
+	if (kept_bytes(verify) > verify->most_bytes) {
+		verify->most_bytes = kept_bytes(verify);
 	}
 	pthread_mutex_unlock(&verify->lock);
 	return ret;
@@ -238,9 +176,6 @@ void udf_verify_forget(struct udf_verify *verify, uint32_t lbn, uint32_t count)
 	pthread_mutex_lock(&verify->lock);
 	udf_pending_drop(verify->current, lbn, count);
 	udf_pending_drop(verify->draining, lbn, count);
-	if (verify->lost.count > 0) {
-		list_remove(&verify->lost, lbn, count);
-	}
 	pthread_mutex_unlock(&verify->lock);
 }
 
@@ -264,14 +199,69 @@ bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn)
 	return holds;
 }
 
-bool udf_verify_lost(struct udf_verify *verify, uint32_t lbn, uint32_t count)
+static uint32_t packet_of(const struct udf_verify *verify, uint32_t lbn)
 {
-	bool lost = false;
+	return lbn - lbn % verify->packet_blocks;
+}
+
+int udf_verify_failed(struct udf_verify *verify, struct udf_block_list *list)
+{
+	size_t i = 0;
+	int ret = 0;
+
+	*list = (struct udf_block_list){.count = 0};
+	pthread_mutex_lock(&verify->drain_lock);
+	pthread_mutex_lock(&verify->lock);
+	for (i = 0; i < verify->bad.count && ret == 0; i++) {
+		uint32_t lbn = verify->bad.blocks[i];
+		uint32_t end = lbn + verify->packet_blocks;
+
+		for (; lbn < end && ret == 0; lbn++) {
+			if (udf_pending_is_failed(verify->current, lbn)) {
+				ret = udf_block_list_add(list, lbn);
+			}
+		}
+	}
+	pthread_mutex_unlock(&verify->lock);
+	pthread_mutex_unlock(&verify->drain_lock);
+	if (ret != 0) {
+		udf_block_list_free(list);
+	}
+	return ret;
+}
+
+int udf_verify_bad_packets(struct udf_verify *verify,
+			   struct udf_block_list *list)
+{
+	int ret = 0;
 
 	pthread_mutex_lock(&verify->lock);
-	lost = verify->lost.count > 0 && list_has(&verify->lost, lbn, count);
+	ret = udf_block_list_copy(&verify->bad, list);
 	pthread_mutex_unlock(&verify->lock);
-	return lost;
+	return ret;
+}
+
+bool udf_verify_is_bad(struct udf_verify *verify, uint32_t lbn)
+{
+	bool bad = false;
+
+	pthread_mutex_lock(&verify->lock);
+	bad = udf_block_list_has(&verify->bad, packet_of(verify, lbn), 1);
+	pthread_mutex_unlock(&verify->lock);
+	return bad;
+}
+
+void udf_verify_memory(struct udf_verify *verify,
+		       struct udf_verify_memory *memory)
+{
+	pthread_mutex_lock(&verify->lock);
+	*memory = (struct udf_verify_memory){
+		.limit = verify->limit,
+		.used = kept_bytes(verify),
+		.most = verify->most_bytes,
+		.failed = verify->failed * verify->partition->block_size,
+	};
+	pthread_mutex_unlock(&verify->lock);
 }
 
 static uint64_t block_offset(const struct udf_verify *verify, uint32_t block)
@@ -301,6 +291,7 @@ static int read_medium_tries(struct udf_verify *verify, uint32_t block,
 		if (!udf_blockdev_is_medium_error(ret)) {
 			break;
 		}
+		udf_partition_count(&verify->partition->counts.retries, 1);
 	}
 	return ret;
 }
@@ -325,8 +316,9 @@ static uint32_t chunk_mask(struct udf_verify *verify,
 static int compare_blocks(struct udf_verify *verify,
 			  const struct udf_pending_chunk *chunk,
 			  uint32_t offset, uint32_t count, const uint8_t *read,
-			  struct block_list *suspects)
+			  struct udf_block_list *suspects)
 {
+	uint64_t *verified = &verify->partition->counts.verified_blocks;
 	size_t size = verify->partition->block_size;
 	uint32_t mask = chunk_mask(verify, chunk);
 	uint32_t wanted = 0;
@@ -336,6 +328,7 @@ static int compare_blocks(struct udf_verify *verify,
 	wanted = (uint32_t)((((uint64_t)1 << count) - 1) << offset);
 	if (read != NULL && (mask & wanted) == wanted &&
 	    memcmp(read, chunk->data + offset * size, count * size) == 0) {
+		udf_partition_count(verified, count);
 		return 0;
 	}
 	for (i = offset; i < offset + count; i++) {
@@ -358,12 +351,13 @@ static int compare_blocks(struct udf_verify *verify,
 		}
 		if (ret == 0 &&
 		    memcmp(found, chunk->data + i * size, size) == 0) {
+			udf_partition_count(verified, 1);
 			continue;
 		}
 		if (ret != 0 && !udf_blockdev_is_medium_error(ret)) {
 			return ret;
 		}
-		ret = list_add(suspects, lbn - lbn % verify->packet_blocks);
+		ret = udf_block_list_add(suspects, packet_of(verify, lbn));
 		if (ret != 0) {
 			return ret;
 		}
@@ -377,7 +371,7 @@ static int compare_blocks(struct udf_verify *verify,
  */
 static int check_region(struct udf_verify *verify,
 			struct udf_pending_chunk **chunks, uint32_t blocks,
-			struct block_list *suspects)
+			struct udf_block_list *suspects)
 {
 	struct udf_partition *partition = verify->partition;
 	size_t size = partition->block_size;
@@ -431,7 +425,7 @@ static int check_region(struct udf_verify *verify,
  */
 static int check_all(struct udf_verify *verify,
 		     struct udf_pending_chunk **sorted, size_t chunks,
-		     struct block_list *suspects)
+		     struct udf_block_list *suspects)
 {
 	const size_t region_chunks = READ_BACK_BYTES / UDF_PENDING_CHUNK_BYTES;
 	size_t i = 0;
@@ -526,7 +520,7 @@ static bool packet_is_bad(struct udf_verify *verify, uint32_t first,
  * the medium has. A neighbour that cannot be read is lost, and said so.
  */
 static void gather_packet(struct udf_verify *verify, uint32_t first,
-			  uint32_t end)
+			  uint32_t end, struct udf_block_list *lost)
 {
 	struct udf_partition *partition = verify->partition;
 	size_t size = partition->block_size;
@@ -539,19 +533,14 @@ static void gather_packet(struct udf_verify *verify, uint32_t first,
 		if (udf_verify_holds(verify, lbn)) {
 			continue;
 		}
-		ret = udf_partition_rescue(partition, lbn, p);
+		ret = udf_partition_rescue(partition, lbn, p, NULL);
 		if (ret == 0) {
 			continue;
 		}
-		memset(p, 0, size);
-		udf_log(partition->log, UDF_LOG_ERROR,
-			"block %u of the partition was unreadable when its "
-			"packet was relocated: its data is lost",
-			lbn);
-		pthread_mutex_lock(&verify->lock);
-		/* Without memory it reads as zeroes; the loss was logged. */
-		list_add(&verify->lost, lbn);
-		pthread_mutex_unlock(&verify->lock);
+		udf_lost_fill(partition->identity, lbn, p,
+			      partition->block_size);
+		/* Without memory it is not logged, but marked all the same. */
+		(void)udf_block_list_add(lost, lbn);
 	}
 	udf_verify_overlay(verify, first, end - first, verify->packet);
 }
@@ -596,10 +585,46 @@ static void keep_failed(struct udf_verify *verify, uint32_t first, uint32_t end,
 	}
 	pthread_mutex_unlock(&verify->lock);
 	if (first_time) {
+		udf_partition_count(
+			&verify->partition->counts.unsaved_packets, 1);
 		udf_log(verify->partition->log, UDF_LOG_ERROR,
-			"blocks %u to %u of the partition are bad and cannot "
-			"be relocated: %s",
-			first, end - 1, strerror(-error));
+			"defect event=unsaved packet=%u error=\"%s\"", first,
+			strerror(-error));
+	}
+}
+
+/* The blocks that gather_packet() did not get are lost for good now. */
+static void report_losses(struct udf_verify *verify,
+			  const struct udf_block_list *lost)
+{
+	struct udf_partition *partition = verify->partition;
+	size_t i = 0;
+
+	udf_partition_count(&partition->counts.lost_blocks, lost->count);
+	for (i = 0; i < lost->count; i++) {
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"defect event=lost block=%u packet=%u",
+			lost->blocks[i], packet_of(verify, lost->blocks[i]));
+		udf_partition_note_damage(partition, lost->blocks[i]);
+	}
+}
+
+/* No spare is left for a bad packet. */
+static void note_bad(struct udf_verify *verify, uint32_t first)
+{
+	struct udf_partition *partition = verify->partition;
+
+	pthread_mutex_lock(&verify->lock);
+	/* Without memory the packet's blocks are used again; they fail. */
+	(void)udf_block_list_add(&verify->bad, first);
+	pthread_mutex_unlock(&verify->lock);
+	if (!verify->told_exhausted) {
+		verify->told_exhausted = true;
+		udf_log(partition->log, UDF_LOG_ERROR,
+			"defect event=spares-exhausted packet=%u: bad packets "
+			"cannot be relocated any more; copy the data to a new "
+			"medium",
+			first);
 	}
 }
 
@@ -610,6 +635,7 @@ static int cure_packet(struct udf_verify *verify, uint32_t first,
 	struct udf_partition *partition = verify->partition;
 	uint32_t end = range_end(verify, first, verify->packet_blocks);
 	size_t bytes = (size_t)(end - first) * partition->block_size;
+	struct udf_block_list lost = {.count = 0};
 	uint32_t run = 0;
 	int ret = 0;
 
@@ -618,19 +644,20 @@ static int cure_packet(struct udf_verify *verify, uint32_t first,
 	}
 	relocation->original = first;
 	relocation->from = udf_partition_map(partition, first, 1, &run);
-	gather_packet(verify, first, end);
+	gather_packet(verify, first, end, &lost);
 	ret = udf_sparing_relocate(partition->sparing, first, verify->packet,
 				   bytes, &relocation->to);
 	if (ret == 0) {
-		return 1;
+		report_losses(verify, &lost);
+		udf_partition_count(&partition->counts.relocated_packets, 1);
+		ret = 1;
+	} else {
+		if (ret == -ENOSPC) {
+			note_bad(verify, first);
+		}
+		keep_failed(verify, first, end, ret);
 	}
-	if (ret == -ENOSPC && !verify->told_exhausted) {
-		verify->told_exhausted = true;
-		udf_log(partition->log, UDF_LOG_ERROR,
-			"no spare packet is left: bad blocks cannot be "
-			"relocated any more; copy the data to a new medium");
-	}
-	keep_failed(verify, first, end, ret);
+	udf_block_list_free(&lost);
 	return ret;
 }
 
@@ -643,16 +670,15 @@ static void log_relocations(struct udf_verify *verify,
 	udf_sparing_count(verify->partition->sparing, &counts);
 	for (i = 0; i < count; i++) {
 		udf_log(verify->partition->log, UDF_LOG_NOTICE,
-			"packet at block %u of the partition relocated from "
-			"block %u to block %u of the volume; sparing table "
-			"sequence %u, %u of %u spares free",
+			"defect event=relocated packet=%u from=%u to=%u "
+			"sequence=%u spares=%u/%u",
 			done[i].original, done[i].from, done[i].to,
 			counts.sequence, counts.free, counts.total);
 	}
 }
 
 /* Relocate the suspects that are bad, then write the sparing table. */
-static int cure(struct udf_verify *verify, const struct block_list *suspects)
+static int cure(struct udf_verify *verify, const struct udf_block_list *suspects)
 {
 	struct udf_partition *partition = verify->partition;
 	struct relocation *done = NULL;
@@ -665,6 +691,8 @@ static int cure(struct udf_verify *verify, const struct block_list *suspects)
 	if (done == NULL) {
 		return -ENOMEM;
 	}
+	udf_partition_count(&partition->counts.suspect_packets,
+			    suspects->count);
 	pthread_rwlock_wrlock(&partition->map_lock);
 	for (i = 0; i < suspects->count; i++) {
 		ret = cure_packet(verify, suspects->blocks[i],
@@ -712,7 +740,7 @@ static int check_and_cure(struct udf_verify *verify,
 			  struct udf_pending_chunk **sorted, size_t chunks)
 {
 	struct udf_partition *partition = verify->partition;
-	struct block_list suspects = {0};
+	struct udf_block_list suspects = {0};
 	int ret = 0;
 
 	ret = udf_blockdev_flush(partition->dev);
@@ -730,7 +758,7 @@ static int check_and_cure(struct udf_verify *verify,
 			"writes cannot be verified: %s", strerror(-ret));
 		undrain(verify, sorted, chunks);
 	}
-	free(suspects.blocks);
+	udf_block_list_free(&suspects);
 	return ret;
 }
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "block_list.h"
 #include "partition.h"
 
 struct udf_verify;
@@ -42,12 +43,31 @@ void udf_verify_overlay(struct udf_verify *verify, uint32_t lbn, uint32_t count,
 /* The block's data is kept, so it need not be readable. */
 bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn);
 
-/* A relocation found one of these unreadable, and nobody wrote it since. */
-bool udf_verify_lost(struct udf_verify *verify, uint32_t lbn, uint32_t count);
-
 /*
  * Called without map_lock.
  */
+
+/*
+ * The blocks that a drain could not save and that are kept in memory, in
+ * packets that are bad and for which no spare was left. Waits for a drain that
+ * is running. -ENOMEM.
+ */
+int udf_verify_failed(struct udf_verify *verify, struct udf_block_list *list);
+
+/* First blocks of all packets that were bad when no spare was left. -ENOMEM. */
+int udf_verify_bad_packets(struct udf_verify *verify,
+			   struct udf_block_list *list);
+/* The block is in such a packet. */
+bool udf_verify_is_bad(struct udf_verify *verify, uint32_t lbn);
+
+struct udf_verify_memory {
+	size_t limit; /* bytes to keep until verified */
+	size_t used;
+	size_t most; /* ever used */
+	size_t failed; /* of used: could not be saved, waits */
+};
+void udf_verify_memory(struct udf_verify *verify,
+		       struct udf_verify_memory *memory);
 
 /*
  * Verify when more than the limit is kept. An error of the medium that could

@@ -220,7 +220,8 @@ static int take_partition(struct udf_volume *volume, const struct udf_vds *vds,
 	}
 	volume->info.partition_blocks = pd->length;
 	udf_partition_init(&volume->partition, volume->dev, &volume->log,
-			   vds->block_size, pd->start, pd->length);
+			   volume->info.volume_id, vds->block_size, pd->start,
+			   pd->length);
 	judge_access(volume, pd);
 	return take_space(volume, pd);
 }
@@ -558,6 +559,69 @@ int udf_volume_sync(struct udf_volume *volume)
 void udf_volume_forget(struct udf_volume *volume, uint32_t lbn, uint32_t count)
 {
 	udf_partition_forget(&volume->partition, lbn, count);
+}
+
+int udf_volume_bad_packets(struct udf_volume *volume,
+			   struct udf_block_list *list)
+{
+	*list = (struct udf_block_list){.count = 0};
+	if (volume->verify == NULL) {
+		return 0;
+	}
+	return udf_verify_bad_packets(volume->verify, list);
+}
+
+int udf_volume_failed_blocks(struct udf_volume *volume,
+			     struct udf_block_list *list)
+{
+	*list = (struct udf_block_list){.count = 0};
+	if (volume->verify == NULL) {
+		return 0;
+	}
+	return udf_verify_failed(volume->verify, list);
+}
+
+bool udf_volume_is_bad(struct udf_volume *volume, uint32_t lbn)
+{
+	return volume->verify != NULL &&
+	       udf_verify_is_bad(volume->verify, lbn);
+}
+
+void udf_volume_take_damage(struct udf_volume *volume,
+			    struct udf_block_list *list)
+{
+	udf_partition_take_damage(&volume->partition, list);
+}
+
+static void load_count(const uint64_t *from, uint64_t *to)
+{
+	*to = __atomic_load_n(from, __ATOMIC_RELAXED);
+}
+
+void udf_volume_defect_status(struct udf_volume *volume,
+			      struct udf_defect_status *status)
+{
+	const struct udf_defect_counts *counts = &volume->partition.counts;
+	struct udf_block_list bad = {.count = 0};
+
+	*status = (struct udf_defect_status){.bad_packets = 0};
+	load_count(&counts->verified_blocks, &status->counts.verified_blocks);
+	load_count(&counts->suspect_packets, &status->counts.suspect_packets);
+	load_count(&counts->relocated_packets,
+		   &status->counts.relocated_packets);
+	load_count(&counts->unsaved_packets, &status->counts.unsaved_packets);
+	load_count(&counts->retries, &status->counts.retries);
+	load_count(&counts->unreadable_blocks,
+		   &status->counts.unreadable_blocks);
+	load_count(&counts->lost_blocks, &status->counts.lost_blocks);
+	if (volume->verify == NULL) {
+		return;
+	}
+	udf_verify_memory(volume->verify, &status->memory);
+	if (udf_verify_bad_packets(volume->verify, &bad) == 0) {
+		status->bad_packets = (uint32_t)bad.count;
+	}
+	udf_block_list_free(&bad);
 }
 
 void udf_volume_get_integrity(struct udf_volume *volume,

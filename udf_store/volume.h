@@ -17,6 +17,8 @@
 
 #include "ecma167.h"
 #include "log.h"
+#include "partition.h"
+#include "verify.h"
 
 struct udf_volume;
 
@@ -148,6 +150,31 @@ int udf_volume_sync(struct udf_volume *volume);
  * be saved, and no later sync fails because of it.
  */
 void udf_volume_forget(struct udf_volume *volume, uint32_t lbn, uint32_t count);
+
+/*
+ * Defects. Packets that were bad when no spare was left: their blocks must
+ * not be used any more (is_bad: a block of one of them), and of those that
+ * are written in vain the data is kept in memory (failed), to be read there
+ * and written elsewhere. A volume without defect management has none of them.
+ * Damage: blocks that could not be read, or could not when their packet was
+ * relocated, once for each time that the log tells of them. -ENOMEM.
+ */
+int udf_volume_bad_packets(struct udf_volume *volume,
+			   struct udf_block_list *list);
+int udf_volume_failed_blocks(struct udf_volume *volume,
+			     struct udf_block_list *list);
+bool udf_volume_is_bad(struct udf_volume *volume, uint32_t lbn);
+void udf_volume_take_damage(struct udf_volume *volume,
+			    struct udf_block_list *list);
+
+/* What was met since the volume was opened. */
+struct udf_defect_status {
+	struct udf_defect_counts counts;
+	struct udf_verify_memory memory; /* zeroes: nothing is verified */
+	uint32_t bad_packets;
+};
+void udf_volume_defect_status(struct udf_volume *volume,
+			      struct udf_defect_status *status);
 
 /* The integrity descriptor as last read or written. */
 void udf_volume_get_integrity(struct udf_volume *volume,

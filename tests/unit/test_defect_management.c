@@ -159,13 +159,23 @@ static void test_transient_write_error(void **state)
 	fake_blockdev_free(fake);
 }
 
-/* A read error that was there before: the neighbour is lost, and says so. */
+/*
+ * A read error that was there before: the neighbour is lost, and says so,
+ * also after a remount, also on a volume that is only read, until it is
+ * written.
+ */
 static void test_lost_neighbour(void **state)
 {
+	const struct udf_volume_options reader = {
+		.log = keep_line,
+		.read_only = true,
+	};
 	struct fake_blockdev *fake = load_fake(CDRW_201);
+	struct udf_block_list damage = {.count = 0};
+	struct udf_defect_status status = {.bad_packets = 0};
 	struct udf_volume *volume = NULL;
 	uint8_t data[2048];
-	uint8_t back[2048];
+	uint8_t back[32 * 2048];
 
 	(void)state;
 	assert_int_equal(open_fake(fake, &volume), 0);
@@ -178,9 +188,38 @@ static void test_lost_neighbour(void **state)
 	assert_spares(volume, 1, 1);
 	assert_int_equal(udf_volume_read(volume, BAD, 1, back), 0);
 	assert_memory_equal(back, data, sizeof(data));
-	/* Not zeroes in place of data: an error, until it is written. */
+	/* Not zeroes in place of data. */
 	assert_int_equal(udf_volume_read(volume, BAD + 1, 1, back), -EIO);
 	assert_int_equal(udf_volume_read(volume, BAD_PACKET, 32, back), -EIO);
+	udf_volume_take_damage(volume, &damage);
+	assert_int_equal(damage.count, 1);
+	assert_int_equal(damage.blocks[0], BAD + 1);
+	udf_block_list_free(&damage);
+	udf_volume_defect_status(volume, &status);
+	assert_int_equal(status.counts.lost_blocks, 1);
+	assert_int_equal(status.counts.relocated_packets, 1);
+	assert_int_equal(status.counts.unreadable_blocks, 1);
+	assert_int_equal(udf_volume_close(volume), 0);
+
+	fake_blockdev_restart(fake);
+	assert_int_equal(udf_volume_open_device(&fake->dev, &reader, &volume),
+			 0);
+	assert_int_equal(udf_volume_read(volume, BAD + 1, 1, back), -EIO);
+	assert_int_equal(udf_volume_read(volume, BAD_PACKET, 32, back), -EIO);
+	assert_int_equal(udf_volume_read(volume, BAD, 1, back), 0);
+	assert_memory_equal(back, data, sizeof(data));
+	assert_int_equal(udf_volume_close(volume), 0);
+
+	/* The packet moves once more, and what is lost with it. */
+	fake_blockdev_restart(fake);
+	fake_blockdev_fault(fake, FAKE_WRITE_ERROR,
+			    288 * 4 + (BAD - BAD_PACKET + 4) * 4, 1);
+	assert_int_equal(open_fake(fake, &volume), 0);
+	assert_int_equal(udf_volume_write(volume, BAD + 4, 1, data, 0), 0);
+	assert_int_equal(udf_volume_sync(volume), 0);
+	assert_spares(volume, 1, 2);
+	assert_int_equal(udf_volume_read(volume, BAD + 1, 1, back), -EIO);
+
 	assert_int_equal(udf_volume_write(volume, BAD + 1, 1, data, 0), 0);
 	assert_int_equal(udf_volume_read(volume, BAD + 1, 1, back), 0);
 	assert_memory_equal(back, data, sizeof(data));

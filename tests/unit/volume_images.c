@@ -46,7 +46,7 @@ void keep_line(void *private_data, enum udf_log_level level,
 	if (level != UDF_LOG_DEBUG) {
 		snprintf(last_line, sizeof(last_line), "%s", line);
 	}
-	if (strstr(line, " relocated from ") != NULL) {
+	if (strstr(line, " event=relocated ") != NULL) {
 		relocation_lines++;
 	}
 }

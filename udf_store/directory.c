@@ -452,7 +452,7 @@ static int directory_read(struct udf_node *node, struct udf_directory **result)
 	ssize_t got = 0;
 	int ret = 0;
 
-	partition_bytes = (uint64_t)node->fs->info->partition_blocks *
+	partition_bytes = (uint64_t)node->fs->info->address_blocks *
 			  node->fs->info->block_size;
 	if (node->size > DIRECTORY_SIZE_MAX || node->size > partition_bytes) {
 		return -EFBIG;
@@ -770,12 +770,22 @@ int udf_directory_init(struct udf_node *node, const struct udf_node *parent)
 	return ret;
 }
 
+/* The lbn of its ICB. One that is nowhere is found out when it is read. */
+static uint32_t fid_target(const struct udf_volume_info *info,
+			   const struct udf_fid *fid)
+{
+	uint32_t lbn = UINT32_MAX;
+
+	(void)udf_volume_address(info, &fid->icb.addr, 1, &lbn);
+	return lbn;
+}
+
 static void entry_fill(const struct udf_node *node, uint32_t offset,
 		       const struct udf_fid *fid, struct udf_dirent *entry)
 {
 	entry->offset = offset;
 	entry->characteristics = fid->characteristics;
-	entry->icb = fid->icb.addr.block;
+	entry->icb = fid_target(node->fs->info, fid);
 	entry->fid_unique_id = fid->icb.unique_id;
 	fid_shown_name(fid, entry->name);
 	entry->internal = (fid->characteristics & UDF_FID_METADATA) != 0;
@@ -963,7 +973,7 @@ int udf_directory_parent(const struct udf_node *node, uint32_t *lbn)
 	    fid_at(directory, directory->parent_offset, &fid) <= 0) {
 		return -ENOENT;
 	}
-	*lbn = fid.icb.addr.block;
+	*lbn = fid_target(node->fs->info, &fid);
 	return 0;
 }
 

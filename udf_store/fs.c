@@ -175,17 +175,21 @@ static int read_file_set(struct udf_fs *fs)
 	if (block == NULL) {
 		return -ENOMEM;
 	}
-	ret = udf_volume_read(fs->volume, info->file_set.block, 1, block);
+	ret = udf_volume_read(fs->volume, info->file_set, 1, block);
 	if (ret < 0) {
 		goto out;
 	}
-	ret = decode_fsd(block, info->block_size, info->file_set.block, &fsd);
+	ret = decode_fsd(block, info->block_size,
+			 udf_volume_location(info, info->file_set).block, &fsd);
+	if (ret < 0) {
+		goto out;
+	}
+	ret = udf_volume_address(info, &fsd.root_icb.addr, 1, &fs->root_lbn);
 	if (ret < 0) {
 		goto out;
 	}
 	fs->tag_version = fsd.tag.version;
 	fs->tag_serial = fsd.tag.serial;
-	fs->root_icb = fsd.root_icb;
 	fs->system_stream_dir_icb = fsd.system_stream_dir_icb;
 	strcpy(fs->copyright, fsd.copyright);
 	strcpy(fs->abstract, fsd.abstract);
@@ -194,7 +198,7 @@ out:
 		udf_volume_log(fs->volume, UDF_LOG_ERROR,
 			       "the File Set Descriptor in block %u cannot "
 			       "be read: %s",
-			       info->file_set.block, strerror(-ret));
+			       info->file_set, strerror(-ret));
 	}
 	free(block);
 	return ret;
@@ -202,7 +206,7 @@ out:
 
 static int read_root(struct udf_fs *fs)
 {
-	int ret = udf_node_get(fs, fs->root_icb.addr.block, &fs->root);
+	int ret = udf_node_get(fs, fs->root_lbn, &fs->root);
 
 	if (ret == 0) {
 		ret = udf_directory_load(fs->root);
@@ -211,7 +215,7 @@ static int read_root(struct udf_fs *fs)
 		udf_volume_log(fs->volume, UDF_LOG_ERROR,
 			       "the root directory (ICB in block %u) cannot be "
 			       "read: %s",
-			       fs->root_icb.addr.block, strerror(-ret));
+			       fs->root_lbn, strerror(-ret));
 	}
 	return ret;
 }

@@ -87,7 +87,7 @@ struct ad_walk {
 	const struct udf_volume_info *info;
 	struct udf_node *node;
 	uint64_t position; /* bytes of the file described so far */
-	uint32_t next_aed; /* block; 0: no more */
+	uint32_t next_aed; /* lbn; 0: no more */
 	bool ended;
 };
 
@@ -99,13 +99,9 @@ static int ad_add(struct ad_walk *walk, const struct udf_ad *ad)
 	struct udf_extent extent = { .type = ad->type };
 
 	if (ad->type == UDF_EXTENT_NEXT) {
-		if (ad->addr.partition != walk->info->partition_ref ||
-		    ad->addr.block >= walk->info->partition_blocks) {
-			return -EUCLEAN;
-		}
-		walk->next_aed = ad->addr.block;
 		walk->ended = true;
-		return 0;
+		return udf_volume_address(walk->info, &ad->addr, 1,
+					  &walk->next_aed);
 	}
 	if (ad->length == 0) {
 		walk->ended = true;
@@ -121,14 +117,13 @@ static int ad_add(struct ad_walk *walk, const struct udf_ad *ad)
 	extent.block = walk->position / block_size;
 	extent.count = ((uint64_t)ad->length + block_size - 1) / block_size;
 	if (ad->type != UDF_EXTENT_HOLE) {
-		uint32_t room = walk->info->partition_blocks;
+		int ret = udf_volume_address(walk->info, &ad->addr,
+					     (uint32_t)extent.count,
+					     &extent.lbn);
 
-		if (ad->addr.partition != walk->info->partition_ref ||
-		    ad->addr.block >= room ||
-		    extent.count > room - ad->addr.block) {
-			return -EUCLEAN;
+		if (ret < 0) {
+			return ret;
 		}
-		extent.lbn = ad->addr.block;
 	}
 	if (walk->position > (uint64_t)INT64_MAX - ad->length) {
 		return -EUCLEAN;
@@ -140,14 +135,17 @@ static int ad_add(struct ad_walk *walk, const struct udf_ad *ad)
 static int ads_add(struct ad_walk *walk, enum udf_ad_form form,
 		   const uint8_t *ads, size_t length)
 {
+	const struct udf_lb_addr icb =
+		udf_volume_location(walk->info, walk->node->lbn);
 	size_t offset = 0;
 
 	walk->next_aed = 0;
 	walk->ended = false;
 	while (!walk->ended && length - offset >= udf_ad_size(form)) {
 		struct udf_ad ad = { .length = 0 };
+		/* A short one is about the partition that it is in. */
 		int ret = decode_ad(&ads[offset], length - offset, form,
-				    walk->info->partition_ref, &ad);
+				    icb.partition, &ad);
 
 		if (ret < 0) {
 			return ret;
@@ -199,7 +197,9 @@ static int aeds_add(struct ad_walk *walk, enum udf_ad_form form)
 		if (ret < 0) {
 			break;
 		}
-		ret = decode_aed(block, block_size, lbn, &aed);
+		ret = decode_aed(block, block_size,
+				 udf_volume_location(walk->info, lbn).block,
+				 &aed);
 		if (ret < 0) {
 			break;
 		}
@@ -312,24 +312,26 @@ static int icb_follow(struct udf_fs *fs, uint8_t *block, uint32_t *lbn)
 	for (uint32_t steps = 0; steps < INDIRECT_MAX; steps++) {
 		struct udf_ad ad = { .length = 0 };
 
-		if (*lbn + 1 >= fs->info->partition_blocks) {
+		uint32_t newer = 0;
+
+		if (*lbn + 1 >= fs->info->address_blocks) {
 			break;
 		}
 		ret = udf_volume_read(fs->volume, *lbn + 1, 1, next);
 		if (ret < 0) {
 			break;
 		}
-		if (check_tag(next, block_size, UDF_TAG_INDIRECT, *lbn + 1,
+		if (check_tag(next, block_size, UDF_TAG_INDIRECT,
+			      udf_volume_location(fs->info, *lbn + 1).block,
 			      NULL) < 0) {
 			break;
 		}
 		decode_long_ad(&next[INDIRECT_ICB_OFFSET], &ad);
 		if (ad.length == 0 ||
-		    ad.addr.partition != fs->info->partition_ref ||
-		    ad.addr.block >= fs->info->partition_blocks) {
+		    udf_volume_address(fs->info, &ad.addr, 1, &newer) < 0) {
 			break;
 		}
-		ret = udf_volume_read(fs->volume, ad.addr.block, 1, next);
+		ret = udf_volume_read(fs->volume, newer, 1, next);
 		if (ret < 0) {
 			break;
 		}
@@ -337,7 +339,7 @@ static int icb_follow(struct udf_fs *fs, uint8_t *block, uint32_t *lbn)
 			break;
 		}
 		memcpy(block, next, block_size);
-		*lbn = ad.addr.block;
+		*lbn = newer;
 	}
 	free(next);
 	return ret;
@@ -380,6 +382,21 @@ static int node_keep_damaged(struct udf_node *node, const struct udf_icb *icb)
 	return 0;
 }
 
+/*
+ * The address of an ICB that belongs to a file's, with an lbn as its block.
+ * One that is nowhere stays what it is, to be written again as it was.
+ */
+static struct udf_ad part_of(const struct udf_volume_info *info,
+			     const struct udf_ad *ad)
+{
+	struct udf_ad part = *ad;
+
+	if (ad->length > 0) {
+		(void)udf_volume_address(info, &ad->addr, 1, &part.addr.block);
+	}
+	return part;
+}
+
 int udf_node_load(struct udf_node *node)
 {
 	struct udf_fs *fs = node->fs;
@@ -389,7 +406,7 @@ int udf_node_load(struct udf_node *node)
 	uint8_t *block = NULL;
 	int ret = 0;
 
-	if (lbn >= fs->info->partition_blocks) {
+	if (lbn >= fs->info->address_blocks) {
 		return -EUCLEAN;
 	}
 	block = malloc(block_size);
@@ -400,7 +417,8 @@ int udf_node_load(struct udf_node *node)
 	if (ret < 0) {
 		goto out;
 	}
-	ret = decode_icb(block, block_size, lbn, &icb);
+	ret = decode_icb(block, block_size,
+			 udf_volume_location(fs->info, lbn).block, &icb);
 	if (ret < 0) {
 		goto out;
 	}
@@ -410,7 +428,9 @@ int udf_node_load(struct udf_node *node)
 		if (ret < 0) {
 			goto out;
 		}
-		ret = decode_icb(block, block_size, lbn, &icb);
+		ret = decode_icb(block, block_size,
+				 udf_volume_location(fs->info, lbn).block,
+				 &icb);
 		if (ret < 0) {
 			goto out;
 		}
@@ -432,8 +452,8 @@ int udf_node_load(struct udf_node *node)
 	node->checkpoint = icb.checkpoint;
 	node->unique_id = icb.unique_id;
 	node->blocks_recorded = icb.blocks_recorded;
-	node->ea_icb = icb.ea_icb;
-	node->stream_dir_icb = icb.stream_dir_icb;
+	node->ea_icb = part_of(fs->info, &icb.ea_icb);
+	node->stream_dir_icb = part_of(fs->info, &icb.stream_dir_icb);
 	if (icb.tag.id == UDF_TAG_EFE &&
 	    icb.object_size > icb.information_length) {
 		node->streams_size = icb.object_size - icb.information_length;

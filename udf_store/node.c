@@ -179,7 +179,7 @@ static void cache_number(struct udf_node_cache *cache, struct udf_node *node)
 	struct udf_node *other = NULL;
 	size_t bucket = 0;
 
-	if (node->lbn == node->fs->root_icb.addr.block) {
+	if (node->lbn == node->fs->root_lbn) {
 		ino = ROOT_INO;
 	} else if (ino < UNIQUE_ID_FIRST || ino >= MADE_UP_INO) {
 		ino = MADE_UP_INO | node->lbn;

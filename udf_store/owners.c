@@ -224,7 +224,7 @@ static int visit_volume(struct walk *walk)
 
 	if (ret == 0) {
 		owner.path = "(file set)";
-		ret = report_blocks(walk, &owner, info->file_set.block, 1, 0);
+		ret = report_blocks(walk, &owner, info->file_set, 1, 0);
 	}
 	if (ret == 0) {
 		ret = visit_node(walk, walk->fs->root->lbn, "");

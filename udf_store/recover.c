@@ -403,7 +403,7 @@ static int mark_fixed(struct walk *walk)
 	const struct udf_volume_info *info = walk->fs->info;
 	uint32_t block_size = info->block_size;
 	uint8_t *block = malloc(block_size);
-	uint32_t lbn = info->file_set.block;
+	uint32_t lbn = info->file_set;
 	struct udf_tag tag = { .id = 0 };
 
 	if (block == NULL) {

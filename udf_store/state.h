@@ -35,7 +35,7 @@ struct udf_fs {
 	bool read_only;
 	uint16_t tag_version;
 	uint16_t tag_serial;
-	struct udf_ad root_icb;
+	uint32_t root_lbn;
 	struct udf_ad system_stream_dir_icb;
 	char copyright[UDF_TEXT_LEN];
 	char abstract[UDF_TEXT_LEN];

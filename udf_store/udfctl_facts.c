@@ -35,9 +35,10 @@ static void read_file_set(struct udf_volume *volume, struct udfctl_facts *facts)
 	if (block == NULL) {
 		return;
 	}
-	if (udf_volume_read(volume, info->file_set.block, 1, block) == 0 &&
-	    decode_fsd(block, info->block_size, info->file_set.block, &fsd) ==
-		    0) {
+	if (udf_volume_read(volume, info->file_set, 1, block) == 0 &&
+	    decode_fsd(block, info->block_size,
+		       udf_volume_location(info, info->file_set).block,
+		       &fsd) == 0) {
 		memcpy(facts->copyright, fsd.copyright,
 		       sizeof(facts->copyright));
 		memcpy(facts->abstract, fsd.abstract, sizeof(facts->abstract));

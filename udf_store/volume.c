@@ -15,6 +15,7 @@
 
 #include "blockdev.h"
 #include "ecma167.h"
+#include "mapped.h"
 #include "partition.h"
 #include "sparing.h"
 #include "vds.h"
@@ -34,6 +35,7 @@ struct udf_volume {
 	struct udf_sparing *sparing;
 	struct udf_verify *verify;
 	struct udf_partition partition;
+	struct udf_mapped *mapped; /* NULL: no such partition */
 	pthread_mutex_t integrity_lock;
 	bool has_integrity;
 	uint32_t integrity_block; /* of the volume */
@@ -82,45 +84,63 @@ static void derive_volume_id(const struct udf_vds *vds, uint8_t *id)
 	}
 }
 
-/* The one partition map we can follow, or why there is none. */
-static int choose_map(struct udf_volume *volume, const struct udf_lvd *lvd,
-		      const struct udf_partition_map **map)
+/*
+ * The partition that we follow, and the one that lies in it (NULL: none), or
+ * why there is none.
+ */
+static int choose_maps(struct udf_volume *volume, const struct udf_lvd *lvd,
+		       const struct udf_partition_map **physical,
+		       const struct udf_partition_map **mapped)
 {
 	uint32_t i = 0;
 
 	for (i = 0; i < lvd->map_count; i++) {
-		const char *kind = NULL;
+		const struct udf_partition_map *map = &lvd->maps[i];
 
-		switch (lvd->maps[i].kind) {
+		switch (map->kind) {
 		case UDF_MAP_TYPE1:
 		case UDF_MAP_SPARABLE:
+			if (*physical != NULL) {
+				goto too_many;
+			}
+			*physical = map;
+			volume->info.partition_ref = (uint16_t)i;
 			break;
 		case UDF_MAP_VIRTUAL:
-			kind = "a virtual partition (write-once medium)";
-			break;
 		case UDF_MAP_METADATA:
-			kind = "a metadata partition (UDF 2.50)";
+			if (*mapped != NULL) {
+				goto too_many;
+			}
+			*mapped = map;
+			volume->info.mapped_ref = (uint16_t)i;
+			make_read_only(volume,
+				       map->kind == UDF_MAP_VIRTUAL
+					       ? "it is on a write-once medium"
+					       : "it has a metadata "
+						 "partition");
 			break;
 		case UDF_MAP_UNKNOWN:
-			kind = "a partition map of unknown type";
-			break;
-		}
-		if (kind != NULL) {
 			udf_log(&volume->log, UDF_LOG_ERROR,
-				"the volume has %s, which is not supported",
-				kind);
+				"the volume has a partition map of unknown "
+				"type, which is not supported");
 			return -EOPNOTSUPP;
 		}
 	}
-	if (lvd->map_count != 1) {
+	if (*physical == NULL) {
 		udf_log(&volume->log, UDF_LOG_ERROR,
-			"the volume has %u partition maps; one is supported",
-			lvd->map_count);
-		return lvd->map_count == 0 ? -EUCLEAN : -EOPNOTSUPP;
+			"damaged UDF volume: no physical partition");
+		return -EUCLEAN;
 	}
-	*map = &lvd->maps[0];
-	volume->info.partition_ref = 0;
+	if (*mapped != NULL &&
+	    (*mapped)->partition_number != (*physical)->partition_number) {
+		goto too_many;
+	}
 	return 0;
+
+too_many:
+	udf_log(&volume->log, UDF_LOG_ERROR,
+		"the volume has several partitions; one is supported");
+	return -EOPNOTSUPP;
 }
 
 static const struct udf_pd *find_pd(const struct udf_vds *vds, uint16_t number)
@@ -191,9 +211,10 @@ static int take_space(struct udf_volume *volume, const struct udf_pd *pd)
 }
 
 static int take_partition(struct udf_volume *volume, const struct udf_vds *vds,
-			  const struct udf_partition_map *map)
+			  const struct udf_partition_map *map, bool write_once)
 {
 	const struct udf_pd *pd = find_pd(vds, map->partition_number);
+	uint32_t length = 0;
 
 	if (map->volume_sequence_number > 1) {
 		udf_log(&volume->log, UDF_LOG_ERROR,
@@ -209,8 +230,14 @@ static int take_partition(struct udf_volume *volume, const struct udf_vds *vds,
 			map->partition_number);
 		return -EUCLEAN;
 	}
-	if (pd->length == 0 || pd->length > vds->volume_blocks ||
-	    pd->start > vds->volume_blocks - pd->length) {
+	length = pd->length;
+	if (write_once && pd->start < vds->volume_blocks &&
+	    length > vds->volume_blocks - pd->start) {
+		/* All that the medium takes, of which a part is recorded. */
+		length = vds->volume_blocks - pd->start;
+	}
+	if (length == 0 || length > vds->volume_blocks ||
+	    pd->start > vds->volume_blocks - length) {
 		udf_log(&volume->log, UDF_LOG_ERROR,
 			"the partition ends at block %llu, the device at %u: "
 			"the image is cut short",
@@ -218,10 +245,11 @@ static int take_partition(struct udf_volume *volume, const struct udf_vds *vds,
 			vds->volume_blocks);
 		return -EUCLEAN;
 	}
-	volume->info.partition_blocks = pd->length;
+	volume->info.partition_blocks = length;
+	volume->info.address_blocks = length;
 	udf_partition_init(&volume->partition, volume->dev, &volume->log,
 			   volume->info.volume_id, vds->block_size, pd->start,
-			   pd->length);
+			   length);
 	judge_access(volume, pd);
 	return take_space(volume, pd);
 }
@@ -235,7 +263,6 @@ static int take_logical_volume(struct udf_volume *volume,
 
 	info->block_size = vds->block_size;
 	info->revision = udf_regid_revision(&lvd->domain);
-	info->file_set = lvd->file_set.addr;
 	info->format_time = vds->recorded;
 	memcpy(info->label, lvd->label, sizeof(info->label));
 	memcpy(info->formatter, lvd->implementation.identifier,
@@ -380,11 +407,55 @@ static int start_verify(struct udf_volume *volume, size_t limit)
 	return 0;
 }
 
+/* The partition that lies in the one we have. */
+static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
+		       const struct udf_partition_map *map)
+{
+	struct udf_volume_info *info = &volume->info;
+	int ret = 0;
+
+	if (map->kind == UDF_MAP_VIRTUAL) {
+		ret = udf_mapped_open_virtual(&volume->partition,
+					      vds->volume_blocks,
+					      &volume->mapped);
+	} else {
+		ret = udf_mapped_open_metadata(&volume->partition, map,
+					       &volume->mapped);
+	}
+	if (ret != 0) {
+		return ret;
+	}
+	info->mapped_blocks = udf_mapped_blocks(volume->mapped);
+	if (info->mapped_blocks > UINT32_MAX - info->partition_blocks) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"damaged UDF volume: its %s partition has %u blocks",
+			map->kind == UDF_MAP_VIRTUAL ? "virtual" : "metadata",
+			info->mapped_blocks);
+		return -EUCLEAN;
+	}
+	info->address_blocks += info->mapped_blocks;
+	return 0;
+}
+
+static int find_file_set(struct udf_volume *volume, const struct udf_lvd *lvd)
+{
+	int ret = udf_volume_address(&volume->info, &lvd->file_set.addr, 1,
+				     &volume->info.file_set);
+
+	if (ret != 0) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"damaged UDF volume: its File Set Descriptor is "
+			"outside the partition");
+	}
+	return ret;
+}
+
 /* All that the descriptors say, in the order in which one leads to another. */
 static int interpret(struct udf_volume *volume,
 		     const struct udf_volume_options *options)
 {
 	const struct udf_partition_map *map = NULL;
+	const struct udf_partition_map *mapped = NULL;
 	struct udf_vds vds = {0};
 	int ret = 0;
 
@@ -397,11 +468,12 @@ static int interpret(struct udf_volume *volume,
 	if (ret != 0) {
 		return ret;
 	}
-	ret = choose_map(volume, &vds.lvd, &map);
+	ret = choose_maps(volume, &vds.lvd, &map, &mapped);
 	if (ret != 0) {
 		return ret;
 	}
-	ret = take_partition(volume, &vds, map);
+	ret = take_partition(volume, &vds, map,
+			     mapped != NULL && mapped->kind == UDF_MAP_VIRTUAL);
 	if (ret != 0) {
 		return ret;
 	}
@@ -412,6 +484,16 @@ static int interpret(struct udf_volume *volume,
 		if (ret != 0) {
 			return ret;
 		}
+	}
+	if (mapped != NULL) {
+		ret = open_mapped(volume, &vds, mapped);
+		if (ret != 0) {
+			return ret;
+		}
+	}
+	ret = find_file_set(volume, &vds.lvd);
+	if (ret != 0) {
+		return ret;
 	}
 	if (volume->sparing != NULL && !volume->info.read_only &&
 	    !options->no_defect_management) {
@@ -508,6 +590,7 @@ int udf_volume_close(struct udf_volume *volume)
 		udf_verify_free(volume->verify);
 		udf_partition_destroy(&volume->partition);
 	}
+	udf_mapped_free(volume->mapped);
 	udf_sparing_free(volume->sparing);
 	udf_blockdev_close(volume->dev);
 	pthread_mutex_destroy(&volume->integrity_lock);
@@ -530,9 +613,51 @@ void udf_volume_log(struct udf_volume *volume, enum udf_log_level level,
 	va_end(ap);
 }
 
+int udf_volume_address(const struct udf_volume_info *info,
+		       const struct udf_lb_addr *addr, uint32_t count,
+		       uint32_t *lbn)
+{
+	uint32_t first = 0;
+	uint32_t blocks = 0;
+
+	if (addr->partition == info->partition_ref) {
+		blocks = info->partition_blocks;
+	} else if (info->mapped_blocks > 0 &&
+		   addr->partition == info->mapped_ref) {
+		first = info->partition_blocks;
+		blocks = info->mapped_blocks;
+	}
+	if (addr->block >= blocks || count > blocks - addr->block) {
+		return -EUCLEAN;
+	}
+	*lbn = first + addr->block;
+	return 0;
+}
+
+struct udf_lb_addr udf_volume_location(const struct udf_volume_info *info,
+				       uint32_t lbn)
+{
+	if (lbn < info->partition_blocks) {
+		return (struct udf_lb_addr){
+			.block = lbn,
+			.partition = info->partition_ref,
+		};
+	}
+	return (struct udf_lb_addr){
+		.block = lbn - info->partition_blocks,
+		.partition = info->mapped_ref,
+	};
+}
+
 int udf_volume_read(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		    void *buf)
 {
+	uint32_t blocks = volume->info.partition_blocks;
+
+	if (volume->mapped != NULL && lbn >= blocks) {
+		return udf_mapped_read(volume->mapped, lbn - blocks, count,
+				       buf);
+	}
 	return udf_partition_read(&volume->partition, lbn, count, buf);
 }
 

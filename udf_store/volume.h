@@ -4,6 +4,11 @@
  * verify after write, the integrity descriptor. Everything above (space,
  * nodes, directories) sees one partition of good logical blocks.
  *
+ * Where a second partition lies in the first (virtual, metadata: mapped.h),
+ * its blocks are numbered on from the end of the first one's: block b of it is
+ * lbn partition_blocks + b. udf_volume_address() makes such a number of what
+ * is recorded, udf_volume_location() leads back.
+ *
  * All functions return 0 or a negative errno unless they say otherwise, and
  * may be called from several threads at once.
  */
@@ -38,12 +43,15 @@ struct udf_volume_info {
 	uint32_t block_size;	   /* bytes of a logical block */
 	uint32_t partition_blocks; /* logical blocks of the partition */
 	uint16_t partition_ref;	   /* its partition reference number */
+	uint16_t mapped_ref;	   /* that of the mapped partition */
+	uint32_t mapped_blocks;	   /* its logical blocks; 0: there is none */
+	uint32_t address_blocks;   /* both together: every lbn is below */
 	uint32_t packet_blocks;	   /* blocks of a sparing packet; 0: none */
 	uint16_t revision;	   /* of the file system, BCD: 0x0201 */
 	bool read_only;		   /* asked for, or all we can do */
 	char read_only_reason[UDF_TEXT_LEN]; /* "": we could write it */
 	bool defect_managed;	   /* writes are verified, packets relocated */
-	struct udf_lb_addr file_set; /* File Set Descriptor */
+	uint32_t file_set; /* lbn of the File Set Descriptor */
 	/* Unallocated Space Bitmap of the partition header (ECMA-167
 	 * 4/14.3): first block and bytes; 0 bytes: the volume has none. */
 	uint32_t space_bitmap_block;
@@ -84,8 +92,8 @@ struct udf_sparing_status {
  * For writing, the device is locked: -EBUSY when another process holds it.
  * -EMEDIUMTYPE: no UDF volume; -EUCLEAN: a descriptor is damaged (no good
  * copy); -EROFS: the file cannot be opened for writing and read_only was not
- * asked for; -EOPNOTSUPP: UDF of a kind that we cannot read (a virtual or
- * metadata partition, several volumes). One log line says what is wrong and
+ * asked for; -EOPNOTSUPP: UDF of a kind that we cannot read (several volumes,
+ * several partitions). One log line says what is wrong and
  * what to do.
  * A volume that we cannot write is opened read-only, with its reason.
  */
@@ -115,9 +123,21 @@ void udf_volume_log(struct udf_volume *volume, enum udf_log_level level,
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Read count logical blocks of the partition from lbn on, through the sparing
+ * The lbn of count blocks at a recorded address. -EUCLEAN: they are not all
+ * within a partition that we follow.
+ */
+int udf_volume_address(const struct udf_volume_info *info,
+		       const struct udf_lb_addr *addr, uint32_t count,
+		       uint32_t *lbn);
+
+/* An lbn as it is recorded: in descriptor tags, and in addresses. */
+struct udf_lb_addr udf_volume_location(const struct udf_volume_info *info,
+				       uint32_t lbn);
+
+/*
+ * Read count logical blocks of a partition from lbn on, through the sparing
  * table. Sees all earlier writes. -EIO: unreadable after retries; -EINVAL:
- * not within the partition.
+ * not within one partition.
  */
 int udf_volume_read(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		    void *buf);

@@ -207,12 +207,13 @@ static NTSTATUS read_file_set(struct udf_volume *volume, struct udf_fsd *fsd)
 	if (block == NULL) {
 		return NT_STATUS_NO_MEMORY;
 	}
-	ret = udf_volume_read(volume, about->file_set.block, 1, block);
+	ret = udf_volume_read(volume, about->file_set, 1, block);
 	if (ret == 0) {
-		ret = decode_fsd(block,
-				 about->block_size,
-				 about->file_set.block,
-				 fsd);
+		ret = decode_fsd(
+			block,
+			about->block_size,
+			udf_volume_location(about, about->file_set).block,
+			fsd);
 	}
 	TALLOC_FREE(block);
 	return (ret < 0) ? NT_STATUS_IO_DEVICE_ERROR : NT_STATUS_OK;

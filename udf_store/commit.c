@@ -32,6 +32,7 @@
 #include "commit.h"
 #include "directory.h"
 #include "non_allocatable.h"
+#include "operation.h"
 #include "owners.h"
 
 /* Changes are on the medium after about this long, without an fsync. */
@@ -106,7 +107,8 @@ void udf_commit_dirty(struct udf_node *node)
 
 	udf_node_trim(node);
 	pthread_mutex_lock(&commit->lock);
-	if (!node->dirty) {
+	/* Nothing on the medium leads to a node without a name. */
+	if (!node->dirty && !node->unlinked) {
 		node->dirty = true;
 		node->dirty_prev = NULL;
 		node->dirty_next = commit->dirty_first;
@@ -409,6 +411,8 @@ static int commit_run(struct udf_fs *fs)
 	ret = snapshot_write(&snapshot);
 	result = result < 0 ? result : ret;
 	snapshot_finish(&snapshot, result);
+	/* The list of dirty nodes may have been the last to know some. */
+	udf_operation_reap(fs);
 	return result;
 }
 

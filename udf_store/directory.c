@@ -504,9 +504,24 @@ fail:
 	return ret;
 }
 
-int udf_directory_load(struct udf_node *node)
+int udf_directory_load_locked(struct udf_node *node)
 {
 	struct udf_directory *directory = NULL;
+	int ret = 0;
+
+	if (node->directory != NULL) {
+		return 0;
+	}
+	ret = directory_read(node, &directory);
+	if (ret == 0) {
+		__atomic_store_n(&node->directory, directory,
+				 __ATOMIC_RELEASE);
+	}
+	return ret;
+}
+
+int udf_directory_load(struct udf_node *node)
+{
 	int ret = 0;
 
 	if (!udf_node_is_directory(node)) {
@@ -516,13 +531,7 @@ int udf_directory_load(struct udf_node *node)
 		return 0;
 	}
 	pthread_rwlock_wrlock(&node->lock);
-	if (node->directory == NULL) {
-		ret = directory_read(node, &directory);
-		if (ret == 0) {
-			__atomic_store_n(&node->directory, directory,
-					 __ATOMIC_RELEASE);
-		}
-	}
+	ret = udf_directory_load_locked(node);
 	pthread_rwlock_unlock(&node->lock);
 	return ret;
 }
@@ -671,6 +680,11 @@ static int directory_grow(struct udf_node *node, uint32_t size)
 	directory->size = size;
 	node->size = size;
 	return 0;
+}
+
+int udf_directory_fit(struct udf_node *node)
+{
+	return directory_grow(node, node->directory->size);
 }
 
 /*

@@ -40,10 +40,15 @@ struct udf_dirent {
 
 /* Read the directory if it is not in memory yet. Takes the lock itself. */
 int udf_directory_load(struct udf_node *node);
+/* The same by one who has the lock for writing. */
+int udf_directory_load_locked(struct udf_node *node);
 void udf_directory_free(struct udf_directory *directory);
 
 /* Make an empty one in a new node: the parent's FID alone. */
 int udf_directory_init(struct udf_node *node, const struct udf_node *parent);
+
+/* Move it out of the ICB if that has no room for it any more. */
+int udf_directory_fit(struct udf_node *node);
 
 /* -ENOENT; -ENAMETOOLONG; -EILSEQ: not UTF-8. */
 int udf_directory_find(struct udf_node *node, const char *name,

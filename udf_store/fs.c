@@ -119,8 +119,7 @@ void udf_operation_end(struct udf_fs *fs)
 	pthread_rwlock_unlock(&fs->operations);
 }
 
-/* Release the blocks of nodes that ended. */
-static void reap_orphans(struct udf_fs *fs)
+void udf_operation_reap(struct udf_fs *fs)
 {
 	struct udf_node *node = udf_node_next_orphan(fs);
 
@@ -148,7 +147,7 @@ bool udf_operation_again(struct udf_fs *fs, int result, unsigned int *tries)
 {
 	bool worth_it = false;
 
-	reap_orphans(fs);
+	udf_operation_reap(fs);
 	if (*tries > 0) {
 		return false;
 	}
@@ -323,7 +322,7 @@ static int close_volume(struct udf_fs *fs)
 	for (int i = 0; i < 3 && ret == 0; i++) {
 		ret = udf_commit(fs);
 		udf_node_abandon_unlinked(fs);
-		reap_orphans(fs);
+		udf_operation_reap(fs);
 	}
 	if (ret == 0) {
 		ret = put_integrity(fs, true);
@@ -387,7 +386,7 @@ void udf_fs_forget(struct udf_node *node, uint64_t count)
 	struct udf_fs *fs = node->fs;
 
 	udf_node_put(node, count);
-	reap_orphans(fs);
+	udf_operation_reap(fs);
 }
 
 int udf_fs_statfs(struct udf_fs *fs, struct statvfs *st)

@@ -64,6 +64,19 @@ int udf_fs_allocate(struct udf_node *node, int mode, uint64_t offset,
 		    uint64_t length);
 off_t udf_fs_seek(struct udf_node *node, uint64_t offset, int whence);
 
+/*
+ * Extended attributes: as the calls of these names, with size 0 for the
+ * length alone. xattr.h says which are kept; a volume that has none answers
+ * false, and the others need not be called.
+ */
+bool udf_fs_has_xattrs(const struct udf_fs *fs);
+ssize_t udf_fs_getxattr(struct udf_node *node, const char *name, void *value,
+			size_t size);
+int udf_fs_setxattr(struct udf_node *node, const char *name, const void *value,
+		    size_t size, int flags);
+ssize_t udf_fs_listxattr(struct udf_node *node, char *buf, size_t size);
+int udf_fs_removexattr(struct udf_node *node, const char *name);
+
 /* All done before is on the medium, of this node and of all others. */
 int udf_fs_sync(struct udf_fs *fs);
 /* What was written to this node is verified, where that is done at all. */

@@ -506,6 +506,79 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode,
 	reply_errno(req, ret);
 }
 
+/* The kernel asks no more after ENOSYS: programs get EOPNOTSUPP. */
+static bool refuse_xattrs(fuse_req_t req)
+{
+	if (udf_fs_has_xattrs(fuse_req_userdata(req))) {
+		return false;
+	}
+	fuse_reply_err(req, ENOSYS);
+	return true;
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			const char *value, size_t size, int flags)
+{
+	if (!refuse_xattrs(req)) {
+		reply_errno(req, udf_fs_setxattr(udfd_node(req, ino), name,
+						 value, size, flags));
+	}
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	if (!refuse_xattrs(req)) {
+		reply_errno(req,
+			    udf_fs_removexattr(udfd_node(req, ino), name));
+	}
+}
+
+/* Bytes of an attribute or a list, or their number when size is 0. */
+static void reply_xattr(fuse_req_t req, ssize_t length, const char *buf,
+			size_t size)
+{
+	if (length < 0) {
+		reply_errno(req, (int)length);
+	} else if (size == 0) {
+		fuse_reply_xattr(req, (size_t)length);
+	} else {
+		fuse_reply_buf(req, buf, (size_t)length);
+	}
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			size_t size)
+{
+	ssize_t ret = -ENOMEM;
+	char *buf = NULL;
+
+	if (refuse_xattrs(req)) {
+		return;
+	}
+	buf = malloc(size + 1);
+	if (buf != NULL) {
+		ret = udf_fs_getxattr(udfd_node(req, ino), name, buf, size);
+	}
+	reply_xattr(req, ret, buf, size);
+	free(buf);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	ssize_t ret = -ENOMEM;
+	char *buf = NULL;
+
+	if (refuse_xattrs(req)) {
+		return;
+	}
+	buf = malloc(size + 1);
+	if (buf != NULL) {
+		ret = udf_fs_listxattr(udfd_node(req, ino), buf, size);
+	}
+	reply_xattr(req, ret, buf, size);
+	free(buf);
+}
+
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 		     struct fuse_file_info *fi)
 {
@@ -554,6 +627,10 @@ const struct fuse_lowlevel_ops *udfd_operations(void)
 		.fsyncdir = op_fsync,
 		.statfs = op_statfs,
 		.fallocate = op_fallocate,
+		.setxattr = op_setxattr,
+		.getxattr = op_getxattr,
+		.listxattr = op_listxattr,
+		.removexattr = op_removexattr,
 		.lseek = op_lseek,
 		.ioctl = udfd_ioctl,
 	};

@@ -181,7 +181,10 @@ static void cache_number(struct udf_node_cache *cache, struct udf_node *node)
 
 	if (node->lbn == node->fs->root_lbn) {
 		ino = ROOT_INO;
-	} else if (ino < UNIQUE_ID_FIRST || ino >= MADE_UP_INO) {
+	} else if (ino < UNIQUE_ID_FIRST || ino >= MADE_UP_INO ||
+		   (node->icb_flags & UDF_ICB_STREAM) != 0 ||
+		   node->file_type == UDF_FT_STREAM_DIRECTORY) {
+		/* Streams have the unique id of their file. */
 		ino = MADE_UP_INO | node->lbn;
 	}
 	other = cache->ino_buckets[bucket_of(cache, ino)];
@@ -473,6 +476,9 @@ int udf_node_create(struct udf_fs *fs,
 	node->icbtag.max_entries = 1;
 	node->icbtag.file_type = attributes->file_type;
 	node->icb_flags = UDF_AD_IN_ICB | UDF_ICB_ARCHIVE;
+	if (attributes->is_stream) {
+		node->icb_flags |= UDF_ICB_STREAM;
+	}
 	node->embedded = true;
 	node->fresh = true;
 	node->data = malloc(1);

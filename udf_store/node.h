@@ -161,6 +161,7 @@ struct udf_node_attributes {
 	uint64_t unique_id;
 	uint32_t device_major;
 	uint32_t device_minor;
+	bool is_stream; /* a named stream, with its file's unique id */
 };
 int udf_node_create(struct udf_fs *fs,
 		    const struct udf_node_attributes *attributes,

@@ -23,6 +23,9 @@ void udf_operation_end(struct udf_fs *fs);
  */
 bool udf_operation_again(struct udf_fs *fs, int result, unsigned int *tries);
 
+/* Release the blocks of nodes that ended; in no operation. */
+void udf_operation_reap(struct udf_fs *fs);
+
 /* Add to the counts of the integrity descriptor. */
 void udf_count_nodes(struct udf_fs *fs, int files, int directories);
 

@@ -185,6 +185,9 @@ static int visit_part(struct walk *walk, const struct udf_ad *icb)
 		return ret == -ENOMEM ? ret : 0;
 	}
 	mark_used(walk, node->lbn, 1);
+	if (node->map_error != 0 || node->write_once) {
+		walk->unreadable++;
+	}
 	/* One level below its file: attributes have no attributes here. */
 	if (node->file_type == UDF_FT_STREAM_DIRECTORY) {
 		ret = queue_add(walk, node->lbn);
@@ -305,10 +308,49 @@ static int visit_name(struct walk *walk, struct udf_node *parent,
 	return ret;
 }
 
+/* What a name of a stream directory adds to its file's object size. */
+static uint64_t stream_size(struct udf_node *directory,
+			    const struct udf_dirent *entry)
+{
+	struct udf_node *stream = NULL;
+	uint64_t size = 0;
+
+	if (directory->file_type == UDF_FT_STREAM_DIRECTORY &&
+	    udf_node_get(directory->fs, entry->icb, &stream) == 0) {
+		size = stream->size;
+		udf_node_put(stream, 1);
+	}
+	return size;
+}
+
+/* The file of a stream directory counts its streams' bytes. */
+static int correct_streams_size(struct walk *walk, struct udf_node *directory,
+				uint64_t streams)
+{
+	struct udf_node *node = NULL;
+	uint32_t lbn = 0;
+
+	if (udf_directory_parent(directory, &lbn) < 0 ||
+	    udf_node_get(walk->fs, lbn, &node) < 0) {
+		return 0;
+	}
+	if (node->stream_dir_icb.length > 0 &&
+	    node->stream_dir_icb.addr.block == directory->lbn &&
+	    node->streams_size != streams && !node->write_once &&
+	    udf_node_reserve_aeds(node) == 0) {
+		node->streams_size = streams;
+		udf_commit_dirty(node);
+		walk->repaired++;
+	}
+	udf_node_put(node, 1);
+	return 0;
+}
+
 static int visit_directory(struct walk *walk, uint32_t lbn)
 {
 	struct udf_node *directory = NULL;
 	uint64_t position = 0;
+	uint64_t streams = 0;
 	int ret = udf_node_get(walk->fs, lbn, &directory);
 
 	if (ret == 0) {
@@ -336,9 +378,15 @@ static int visit_directory(struct walk *walk, uint32_t lbn)
 		if (ret < 0) {
 			break;
 		}
+		streams += stream_size(directory, &entry);
+	}
+	if (ret == -ENOENT) {
+		ret = directory->file_type == UDF_FT_STREAM_DIRECTORY
+			      ? correct_streams_size(walk, directory, streams)
+			      : 0;
 	}
 	udf_node_put(directory, 1);
-	return ret == -ENOENT ? 0 : ret;
+	return ret;
 }
 
 /* ".." of each directory, and how many it is for. */

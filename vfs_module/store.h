@@ -58,6 +58,8 @@ struct udf_store_ops {
 struct udf_store {
 	const struct udf_store_ops *ops;
 	bool read_only;
+	/* Punches holes, and keeps the extended attribute of the flag. */
+	bool sparse_files;
 	void *private_data;
 };
 

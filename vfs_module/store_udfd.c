@@ -261,6 +261,8 @@ NTSTATUS store_udfd_open(TALLOC_CTX *mem_ctx,
 	store->ops = &store_udfd_ops;
 	store->private_data = s;
 	store->read_only = ((info.flags & UDFD_VOLUME_READ_ONLY) != 0);
+	/* udfd has extended attributes from UDF 2.00 on. */
+	store->sparse_files = (flistxattr(fd, NULL, 0) != -1);
 
 	*_store = store;
 	return NT_STATUS_OK;

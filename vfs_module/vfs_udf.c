@@ -285,9 +285,12 @@ static uint32_t udf_fs_capabilities(struct vfs_handle_struct *handle,
 	 * smbd says this for every file system of a system that has
 	 * fallocate, but FSCTL_SET_SPARSE needs an extended attribute to keep
 	 * its flag in, and FSCTL_SET_ZERO_DATA a file system that punches
-	 * holes. No store has either.
+	 * holes.
 	 */
-	caps &= ~FILE_SUPPORTS_SPARSE_FILES;
+	if (!conn->store->sparse_files ||
+	    !lp_store_dos_attributes(SNUM(handle->conn))) {
+		caps &= ~FILE_SUPPORTS_SPARSE_FILES;
+	}
 	if (conn->store->read_only) {
 		caps |= FILE_READ_ONLY_VOLUME;
 	}

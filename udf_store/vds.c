@@ -242,6 +242,7 @@ static enum finding try_block_size(struct vds_reader *reader,
 			continue;
 		}
 		*vds = candidate;
+		vds->anchor = avdp;
 		return FOUND_VOLUME;
 	}
 	return found;
@@ -329,4 +330,91 @@ int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
 	}
 	free(reader.block);
 	return ret;
+}
+
+/* Offset of the Integrity Sequence Extent in the LVD (ECMA-167 3/10.6). */
+#define LVD_INTEGRITY_AT 432u
+
+/* Rewrite the descriptor that is in reader->block. */
+static int rewrite_lvd(struct vds_reader *reader, uint32_t block_size,
+		       uint32_t location, const struct udf_tag *tag,
+		       struct udf_extent_ad extent)
+{
+	uint64_t offset = (uint64_t)location * block_size;
+	uint8_t *check = NULL;
+	int ret = 0;
+
+	encode_extent_ad(&extent, reader->block + LVD_INTEGRITY_AT);
+	ret = encode_tag(tag, reader->block, block_size, tag->crc_length);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = udf_blockdev_write_medium(reader->dev, offset, reader->block,
+					block_size);
+	if (ret == 0) {
+		ret = udf_blockdev_flush(reader->dev);
+	}
+	check = udf_blockdev_alloc(block_size);
+	if (check == NULL) {
+		return -ENOMEM;
+	}
+	if (ret == 0) {
+		ret = udf_blockdev_read_medium(reader->dev, offset, check,
+					       block_size);
+	}
+	if (ret == 0 && memcmp(check, reader->block, block_size) != 0) {
+		ret = -EIO;
+	}
+	free(check);
+	return ret;
+}
+
+/* All LVDs of one sequence. 0: at least one, and all of them. */
+static int set_integrity(struct vds_reader *reader, uint32_t block_size,
+			 struct udf_extent_ad sequence,
+			 struct udf_extent_ad extent)
+{
+	uint32_t blocks = sequence.length / block_size;
+	uint32_t i = 0;
+	int result = -ENOENT;
+
+	for (i = 0; i < blocks && i < SEQUENCE_BLOCKS_MAX; i++) {
+		uint32_t location = sequence.location + i;
+		struct udf_tag tag = {0};
+		int ret = 0;
+
+		if (read_block(reader, block_size, location) != 0 ||
+		    check_tag(reader->block, block_size, UDF_TAG_LVD, location,
+			      &tag) != 0) {
+			continue;
+		}
+		ret = rewrite_lvd(reader, block_size, location, &tag, extent);
+		if (ret != 0) {
+			udf_log(reader->log, UDF_LOG_WARNING,
+				"the Logical Volume Descriptor at block %u "
+				"cannot be written: %s",
+				location, strerror(-ret));
+			return ret;
+		}
+		result = 0;
+	}
+	return result;
+}
+
+int udf_vds_set_integrity(struct udf_blockdev *dev, const struct udf_log *log,
+			  uint32_t block_size, const struct udf_avdp *anchor,
+			  struct udf_extent_ad extent)
+{
+	struct vds_reader reader = {.dev = dev, .log = log};
+	int reserve = 0;
+	int main = 0;
+
+	reader.block = udf_blockdev_alloc(BLOCK_SIZE_MAX);
+	if (reader.block == NULL) {
+		return -ENOMEM;
+	}
+	reserve = set_integrity(&reader, block_size, anchor->reserve, extent);
+	main = set_integrity(&reader, block_size, anchor->main, extent);
+	free(reader.block);
+	return main == 0 ? 0 : reserve;
 }

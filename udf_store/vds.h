@@ -21,6 +21,7 @@
 struct udf_vds {
 	uint32_t block_size;	/* bytes */
 	uint32_t volume_blocks; /* blocks of the device */
+	struct udf_avdp anchor; /* where the sequences are */
 	bool has_pvd;
 	uint32_t pvd_sequence;
 	uint8_t volume_set_id[UDF_VOLUME_SET_ID_LEN];
@@ -40,5 +41,14 @@ struct udf_vds {
  */
 int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
 		 uint32_t block_size, struct udf_vds *vds);
+
+/*
+ * Let the Logical Volume Descriptors of both sequences say that the integrity
+ * sequence is in this extent: the reserve first, each on the medium before
+ * the next. 0: at least one says so.
+ */
+int udf_vds_set_integrity(struct udf_blockdev *dev, const struct udf_log *log,
+			  uint32_t block_size, const struct udf_avdp *anchor,
+			  struct udf_extent_ad extent);
 
 #endif /* UDF_STORE_VDS_H */

@@ -15,6 +15,7 @@
 
 #include "blockdev.h"
 #include "ecma167.h"
+#include "integrity.h"
 #include "mapped.h"
 #include "partition.h"
 #include "sparing.h"
@@ -25,8 +26,6 @@
 /* The newest revision we write, and the newest we read. */
 #define REVISION_WRITE_MAX 0x0201u
 #define REVISION_READ_MAX 0x0260u
-/* Integrity descriptors read before a sequence is taken for endless. */
-#define INTEGRITY_BLOCKS_MAX 4096u
 
 struct udf_volume {
 	struct udf_log log;
@@ -37,9 +36,9 @@ struct udf_volume {
 	struct udf_partition partition;
 	struct udf_mapped *mapped; /* NULL: no such partition */
 	pthread_mutex_t integrity_lock;
-	bool has_integrity;
-	uint32_t integrity_block; /* of the volume */
-	struct udf_lvid lvid;
+	struct udf_integrity_sequence integrity;
+	/* The sequences that say where the integrity sequence is. */
+	struct udf_avdp anchor;
 };
 
 /* The volume can be read but not written: keep the first reason. */
@@ -294,56 +293,59 @@ static int take_logical_volume(struct udf_volume *volume,
 	return 0;
 }
 
-/*
- * Follow the Logical Volume Integrity Sequence (ECMA-167 3/10.10.4): the last
- * descriptor prevails; an extent's last may name a next extent.
- */
-static void read_integrity(struct udf_volume *volume,
-			   struct udf_extent_ad extent)
+/* Where the descriptor can be, if there is none: all else is computed. */
+static void make_up_integrity(struct udf_volume *volume,
+			      const struct udf_vds *vds)
 {
-	uint32_t size = volume->info.block_size;
-	uint32_t blocks = extent.length / size;
-	uint32_t block = extent.location;
-	uint32_t total = 0;
-	uint8_t *buf = NULL;
+	struct udf_integrity_sequence *sequence = &volume->integrity;
 
-	buf = udf_blockdev_alloc(size);
-	if (buf == NULL) {
-		return;
-	}
-	while (blocks > 0 && total < INTEGRITY_BLOCKS_MAX) {
-		struct udf_lvid lvid = {0};
-		int ret = 0;
+	udf_log(&volume->log, UDF_LOG_WARNING,
+		"the integrity descriptor at block %u is damaged: the volume "
+		"is treated as not closed",
+		sequence->block);
+	sequence->lvid = (struct udf_lvid){
+		.tag.id = UDF_TAG_LVID,
+		.tag.version = vds->lvd.tag.version,
+		.tag.serial = vds->lvd.tag.serial,
+		.type = UDF_LVID_OPEN,
+		.next_unique_id = 16,
+		.partitions = 1,
+		.free_blocks = {UINT32_MAX},
+		.size_blocks = {volume->info.partition_blocks},
+		.has_impl_use = true,
+		.min_read_revision = volume->info.revision,
+		.min_write_revision = volume->info.revision,
+		.max_write_revision = volume->info.revision,
+	};
+	sequence->found = true;
+}
 
-		ret = udf_blockdev_read(volume->dev, (uint64_t)block * size,
-					buf, size);
-		if (ret == 0) {
-			ret = decode_lvid(buf, size, block, &lvid);
-		}
-		if (ret != 0) {
-			break;
-		}
-		volume->lvid = lvid;
-		volume->integrity_block = block;
-		volume->has_integrity = true;
-		if (lvid.next.length >= size) {
-			block = lvid.next.location;
-			blocks = lvid.next.length / size;
-		} else {
-			block++;
-			blocks--;
-		}
-		total++;
+static void read_integrity(struct udf_volume *volume,
+			   const struct udf_vds *vds)
+{
+	struct udf_integrity_sequence *sequence = &volume->integrity;
+
+	*sequence = (struct udf_integrity_sequence){
+		.dev = volume->dev,
+		.log = &volume->log,
+		.block_size = vds->block_size,
+	};
+	volume->anchor = vds->anchor;
+	udf_integrity_read(sequence, vds->lvd.integrity);
+	if (sequence->found && sequence->damaged) {
+		/* It may be an old one. */
+		sequence->lvid.type = UDF_LVID_OPEN;
+	} else if (!sequence->found && sequence->damaged) {
+		make_up_integrity(volume, vds);
 	}
-	free(buf);
 }
 
 static void judge_integrity(struct udf_volume *volume)
 {
-	struct udf_lvid *lvid = &volume->lvid;
+	struct udf_lvid *lvid = &volume->integrity.lvid;
 	uint16_t revision = volume->info.revision;
 
-	if (!volume->has_integrity) {
+	if (!volume->integrity.found) {
 		make_read_only(volume, "it has no valid integrity descriptor");
 		return;
 	}
@@ -477,7 +479,7 @@ static int interpret(struct udf_volume *volume,
 	if (ret != 0) {
 		return ret;
 	}
-	read_integrity(volume, vds.lvd.integrity);
+	read_integrity(volume, &vds);
 	judge_integrity(volume);
 	if (map->kind == UDF_MAP_SPARABLE) {
 		ret = load_sparing(volume, &vds, map);
@@ -752,11 +754,11 @@ void udf_volume_defect_status(struct udf_volume *volume,
 void udf_volume_get_integrity(struct udf_volume *volume,
 			      struct udf_integrity *integrity)
 {
-	const struct udf_lvid *lvid = &volume->lvid;
+	const struct udf_lvid *lvid = &volume->integrity.lvid;
 
 	pthread_mutex_lock(&volume->integrity_lock);
 	*integrity = (struct udf_integrity){
-		.closed = volume->has_integrity &&
+		.closed = volume->integrity.found &&
 			  lvid->type == UDF_LVID_CLOSED,
 		.next_unique_id = lvid->next_unique_id,
 		.free_blocks = lvid->partitions > 0 ? lvid->free_blocks[0]
@@ -774,63 +776,37 @@ void udf_volume_get_integrity(struct udf_volume *volume,
 }
 
 /*
- * Flush for the integrity descriptor. With verification, an error of the
- * medium may be about any block, and what the medium holds decides.
- */
-static int flush_lvid(struct udf_volume *volume)
-{
-	int ret = 0;
-
-	if (volume->verify == NULL) {
-		return udf_partition_sync(&volume->partition);
-	}
-	ret = udf_blockdev_flush(volume->dev);
-	return udf_blockdev_is_medium_error(ret) ? 0 : ret;
-}
-
-/*
- * Write the descriptor where the last one is: it fits one sector, which a
- * device writes whole or not at all. See that the medium has it.
+ * Write the descriptor. When its block is bad it is in another one, and the
+ * Logical Volume Descriptors are to say so; if they cannot, the damaged block
+ * leads a reader on, at least ours.
  */
 static int write_lvid(struct udf_volume *volume, const struct udf_lvid *lvid)
 {
-	uint32_t size = volume->info.block_size;
-	uint64_t offset = (uint64_t)volume->integrity_block * size;
-	uint8_t *buf = NULL;
-	uint8_t *check = NULL;
-	int ret = -ENOMEM;
+	struct udf_integrity_sequence *sequence = &volume->integrity;
+	struct udf_extent_ad extent = {0};
+	uint32_t before = sequence->block;
+	bool moved = false;
+	int ret = 0;
 
-	buf = udf_blockdev_alloc(size);
-	check = udf_blockdev_alloc(size);
-	if (buf == NULL || check == NULL) {
-		goto out;
-	}
-	ret = encode_lvid(lvid, buf, size);
-	if (ret < 0) {
-		goto out;
-	}
-	ret = udf_blockdev_write(volume->dev, offset, buf, size);
-	if (ret == 0) {
-		ret = flush_lvid(volume);
-	}
-	if (ret == 0) {
-		ret = udf_blockdev_read_medium(volume->dev, offset, check,
-					       size);
-	}
-	if (ret == 0 && memcmp(buf, check, size) != 0) {
-		ret = -EIO;
-	}
+	ret = udf_integrity_write(sequence, lvid, &moved);
 	if (ret != 0) {
 		udf_log(&volume->log, UDF_LOG_ERROR,
-			"the integrity descriptor at block %u cannot be "
-			"written: %s",
-			volume->integrity_block, strerror(-ret));
+			"the integrity descriptor cannot be written: %s",
+			strerror(-ret));
+		return ret;
 	}
-
-out:
-	free(buf);
-	free(check);
-	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
+	if (moved) {
+		extent.location = sequence->block;
+		extent.length = (sequence->end - sequence->block) *
+				sequence->block_size;
+		udf_log(&volume->log, UDF_LOG_NOTICE,
+			"defect event=integrity-moved from=%u to=%u", before,
+			sequence->block);
+		(void)udf_vds_set_integrity(volume->dev, &volume->log,
+					    volume->info.block_size,
+					    &volume->anchor, extent);
+	}
+	return 0;
 }
 
 int udf_volume_put_integrity(struct udf_volume *volume,
@@ -850,7 +826,7 @@ int udf_volume_put_integrity(struct udf_volume *volume,
 	}
 
 	pthread_mutex_lock(&volume->integrity_lock);
-	lvid = volume->lvid;
+	lvid = volume->integrity.lvid;
 	lvid.type = integrity->closed ? UDF_LVID_CLOSED : UDF_LVID_OPEN;
 	lvid.next_unique_id = integrity->next_unique_id;
 	lvid.free_blocks[0] = integrity->free_blocks;
@@ -861,9 +837,6 @@ int udf_volume_put_integrity(struct udf_volume *volume,
 	clock_gettime(CLOCK_REALTIME, &lvid.recorded);
 	lvid.recorded = udf_timestamp_round(lvid.recorded);
 	ret = write_lvid(volume, &lvid);
-	if (ret == 0) {
-		volume->lvid = lvid;
-	}
 	pthread_mutex_unlock(&volume->integrity_lock);
 	return ret != 0 ? ret : sync_ret;
 }

@@ -392,6 +392,86 @@ static void test_plain_write_error(void **state)
 	fake_blockdev_free(fake);
 }
 
+/*
+ * A bad sector under the integrity descriptor: it goes to the next block, and
+ * both Logical Volume Descriptors lead there. On volumes with and without
+ * sparing.
+ */
+static void test_integrity_moves(void **state)
+{
+	static const enum fake_fault_kind kinds[] = {
+		FAKE_WRITE_ERROR, FAKE_SILENT_DROP, FAKE_SILENT_CORRUPT,
+		FAKE_READ_ERROR};
+	size_t i = 0;
+
+	(void)state;
+	for (i = 0; i < 8; i++) {
+		struct fake_blockdev *fake =
+			load_fake(i < 4 ? CDRW_201 : PLAIN_2048);
+		struct udf_volume *volume = NULL;
+		struct udf_integrity integrity = {0};
+		struct udf_integrity after = {0};
+		uint64_t block = find_tag(fake, 2048, 0, UDF_TAG_LVID);
+		uint64_t main = find_tag(fake, 2048, 0, UDF_TAG_LVD);
+		uint64_t reserve = find_tag(fake, 2048, main + 1, UDF_TAG_LVD);
+
+		assert_int_equal(open_fake(fake, &volume), 0);
+		udf_volume_get_integrity(volume, &integrity);
+		integrity.closed = false;
+		integrity.files = 77;
+		fake_blockdev_fault(fake, kinds[i % 4], block * 4, 1);
+		/* The second place is bad as well. */
+		fake_blockdev_fault(fake, kinds[i % 4], block * 4 + 4, 1);
+		assert_int_equal(udf_volume_put_integrity(volume, &integrity),
+				 0);
+		assert_int_equal(udf_volume_close(volume), 0);
+		fake_blockdev_restart(fake);
+		assert_int_equal(get_le32(fake->medium + main * 2048 + 436),
+				 block + 2);
+		assert_int_equal(get_le32(fake->medium + reserve * 2048 + 436),
+				 block + 2);
+		assert_int_equal(open_fake(fake, &volume), 0);
+		udf_volume_get_integrity(volume, &after);
+		assert_false(after.closed);
+		assert_int_equal(after.files, 77);
+		integrity.closed = true;
+		assert_int_equal(udf_volume_put_integrity(volume, &integrity),
+				 0);
+		assert_int_equal(udf_volume_close(volume), 0);
+		fake_blockdev_free(fake);
+	}
+}
+
+/* Nor does it matter if that cannot be said: the damaged blocks lead on. */
+static void test_integrity_moves_alone(void **state)
+{
+	struct fake_blockdev *fake = load_fake(CDRW_201);
+	struct udf_volume *volume = NULL;
+	struct udf_integrity integrity = {0};
+	uint64_t block = find_tag(fake, 2048, 0, UDF_TAG_LVID);
+	uint64_t main = find_tag(fake, 2048, 0, UDF_TAG_LVD);
+	uint64_t reserve = find_tag(fake, 2048, main + 1, UDF_TAG_LVD);
+
+	(void)state;
+	assert_int_equal(open_fake(fake, &volume), 0);
+	udf_volume_get_integrity(volume, &integrity);
+	integrity.files = 78;
+	fake_blockdev_fault(fake, FAKE_READ_ERROR, block * 4, 1);
+	fake_blockdev_fault(fake, FAKE_WRITE_ERROR, main * 4, 1);
+	fake_blockdev_fault(fake, FAKE_WRITE_ERROR, reserve * 4, 1);
+	assert_int_equal(udf_volume_put_integrity(volume, &integrity), 0);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_restart(fake);
+	assert_int_equal(open_fake(fake, &volume), 0);
+	udf_volume_get_integrity(volume, &integrity);
+	assert_int_equal(integrity.files, 78);
+	/* It could be one of long ago, so all is computed anew. */
+	assert_false(integrity.closed);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_free(fake);
+}
+
+/* The whole extent is bad. */
 static void test_integrity_write_error(void **state)
 {
 	static const enum fake_fault_kind kinds[] = {
@@ -409,7 +489,7 @@ static void test_integrity_write_error(void **state)
 		assert_int_equal(open_fake(fake, &volume), 0);
 		udf_volume_get_integrity(volume, &integrity);
 		integrity.closed = false;
-		fake_blockdev_fault(fake, kinds[i], block * 4, 1);
+		fake_blockdev_fault(fake, kinds[i], block * 4, 32 * 4);
 		assert_int_equal(udf_volume_put_integrity(volume, &integrity),
 				 -EIO);
 		udf_volume_get_integrity(volume, &after);
@@ -699,6 +779,8 @@ int main(void)
 		cmocka_unit_test(test_spares_exhausted),
 		cmocka_unit_test(test_surroundings_fail),
 		cmocka_unit_test(test_plain_write_error),
+		cmocka_unit_test(test_integrity_moves),
+		cmocka_unit_test(test_integrity_moves_alone),
 		cmocka_unit_test(test_integrity_write_error),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_cut),

@@ -241,7 +241,36 @@ static void test_damaged_anchors(void **state)
 	}
 }
 
+/* All that it has can be computed: the volume was not closed, that is all. */
 static void test_damaged_integrity(void **state)
+{
+	struct fake_blockdev *fake = load_fake(DVDRW_201);
+	struct udf_volume *volume = NULL;
+	struct udf_integrity integrity = {0};
+	uint64_t block = find_tag(fake, 2048, 0, UDF_TAG_LVID);
+
+	(void)state;
+	flip(fake, block * 2048 + 30);
+	assert_int_equal(open_fake(fake, &volume), 0);
+	assert_false(udf_volume_info(volume)->read_only);
+	assert_non_null(strstr(last_line, "damaged"));
+	udf_volume_get_integrity(volume, &integrity);
+	assert_false(integrity.closed);
+	assert_int_equal(integrity.free_blocks, UINT32_MAX);
+	assert_int_equal(fake->records, 0);
+	integrity.closed = true;
+	assert_int_equal(udf_volume_put_integrity(volume, &integrity), 0);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_restart(fake);
+	assert_int_equal(open_fake(fake, &volume), 0);
+	udf_volume_get_integrity(volume, &integrity);
+	assert_true(integrity.closed);
+	assert_int_equal(udf_volume_close(volume), 0);
+	fake_blockdev_free(fake);
+}
+
+/* There never was one: we do not know what its formatter had in mind. */
+static void test_no_integrity(void **state)
 {
 	struct fake_blockdev *fake = load_fake(DVDRW_201);
 	struct udf_volume *volume = NULL;
@@ -249,7 +278,7 @@ static void test_damaged_integrity(void **state)
 	uint8_t data[2048] = {0};
 
 	(void)state;
-	flip(fake, block * 2048 + 30);
+	fake_blockdev_put(fake, block * 2048, data, sizeof(data));
 	assert_int_equal(open_fake(fake, &volume), 0);
 	assert_true(udf_volume_info(volume)->read_only);
 	assert_non_null(strstr(udf_volume_info(volume)->read_only_reason,
@@ -538,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_both),
 		cmocka_unit_test(test_damaged_anchors),
 		cmocka_unit_test(test_damaged_integrity),
+		cmocka_unit_test(test_no_integrity),
 		cmocka_unit_test(test_unreadable_descriptors),
 		cmocka_unit_test(test_read_only_reasons),
 		cmocka_unit_test(test_refused),

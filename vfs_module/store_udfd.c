@@ -201,6 +201,14 @@ static NTSTATUS store_udfd_file_key(struct udf_store *store,
 	int ret = -1;
 
 	ret = ioctl(fd, UDFD_IOC_FILE_ID, &raw);
+	if (ret == -1 && errno == ENOTTY) {
+		/*
+		 * Not a file of the store: an alternate stream that a module
+		 * keeps in an extended attribute has no descriptor of its
+		 * own.
+		 */
+		return NT_STATUS_INVALID_DEVICE_REQUEST;
+	}
 	if (ret == -1) {
 		return store_udfd_error("UDFD_IOC_FILE_ID", errno);
 	}

@@ -169,7 +169,17 @@ bool open_state_is_viewed(struct open_state *state,
 			  const struct udf_file_key *key);
 
 /*
- * Call fn for each entry that counts, in no order, until it returns false. fn must not change the database.
+ * Call fn with the file's record locked: callers for one file take turns. fn
+ * must not touch the database, and must not take long.
+ */
+NTSTATUS open_state_take_turns(struct open_state *state,
+			       const struct udf_file_key *key,
+			       void (*fn)(void *private_data),
+			       void *private_data);
+
+/*
+ * Call fn for each entry that counts, in no order, until it returns false. fn
+ * must not change the database.
  */
 NTSTATUS open_state_for_each(struct open_state *state,
 			     bool (*fn)(const struct open_state_entry *entry,

@@ -15,20 +15,35 @@
 
 enum page_cache_result {
 	PAGE_CACHE_PURGED, /* nobody has the range mapped */
+	PAGE_CACHE_STAYS,  /* pages stay: page_cache_look() knows why */
 	PAGE_CACHE_MAPPED, /* somebody has, or it cannot be ruled out */
 	PAGE_CACHE_ERROR,  /* errno says what; nothing was lost */
 };
 
 /*
- * Write back and drop the pages of [offset, offset + len) of a regular file;
- * len 0 means to the end of the file.
- *
- * fd may be open in any way but O_PATH. The caller must be root or own the
- * file (cachestat, mincore and the file's reopening ask for it).
- *
- * PAGE_CACHE_ERROR with the errno of a failed write-back means that data
- * written earlier did not reach the store.
+ * For both, of a regular file: the range is [offset, offset + len); len 0
+ * means to the end of the file. fd may be open in any way but O_PATH. Not for
+ * file systems stacked on others (overlayfs), whose pages are elsewhere.
  */
-enum page_cache_result page_cache_purge(int fd, off_t offset, off_t len);
+
+/*
+ * Write back and drop the pages of the range: PURGED, STAYS or ERROR. Needs
+ * no privilege; a descriptor that cannot write, of somebody else's file, is
+ * told STAYS.
+ *
+ * ERROR with the errno of a failed write-back means that data written earlier
+ * did not reach the store.
+ */
+enum page_cache_result page_cache_drop(int fd, off_t offset, off_t len);
+
+/*
+ * Pages stay: is it because somebody has them mapped? PURGED, MAPPED or
+ * ERROR. Needs root, to see a file's pages and this process's mappings.
+ *
+ * It maps the pages itself for a moment, and another process that looks at
+ * the file then would take that for what it looks for: for one file, callers
+ * must take turns.
+ */
+enum page_cache_result page_cache_look(int fd, off_t offset, off_t len);
 
 #endif /* VFS_UDF_PAGE_CACHE_H */

@@ -191,28 +191,59 @@ bool purge_guard_is_counted(struct vfs_handle_struct *handle,
 	return ask_for_count(conn, open);
 }
 
+struct look {
+	int fd;
+	off_t offset;
+	off_t len;
+	enum page_cache_result result;
+	int error;
+};
+
+static void look_in_turn(void *private_data)
+{
+	struct look *look = private_data;
+
+	become_root();
+	look->result = page_cache_look(look->fd, look->offset, look->len);
+	look->error = errno;
+	unbecome_root();
+}
+
 static enum page_cache_result purge_range(struct udf_conn *conn,
 					  const struct udf_open *open,
 					  struct files_struct *fsp,
 					  off_t offset,
 					  off_t len)
 {
+	struct look look = {
+		.fd = fsp_get_io_fd(fsp),
+		.offset = offset,
+		.len = len,
+		.result = PAGE_CACHE_MAPPED,
+	};
 	enum page_cache_result result;
-	int saved_errno = 0;
+	NTSTATUS status;
 
 	/* "udfctl purge": in view without a mapping of ours to be found. */
 	if (open_state_is_viewed(conn->state, &open->key)) {
 		return PAGE_CACHE_MAPPED;
 	}
 
-	/* Looking at the page cache asks for the file's owner or root. */
-	become_root();
-	result = page_cache_purge(fsp_get_io_fd(fsp), offset, len);
-	saved_errno = errno;
-	unbecome_root();
-	errno = saved_errno;
+	result = page_cache_drop(look.fd, offset, len);
+	if (result != PAGE_CACHE_STAYS) {
+		return result;
+	}
 
-	return result;
+	/* Another smbd that looks at the file would be seen. */
+	status = open_state_take_turns(conn->state,
+				       &open->key,
+				       look_in_turn,
+				       &look);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_ERR("%s: %s\n", fsp_str_dbg(fsp), nt_errstr(status));
+	}
+	errno = look.error;
+	return look.result;
 }
 
 enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
@@ -260,6 +291,7 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 		case PAGE_CACHE_ERROR:
 			*status = map_nt_error_from_unix(errno);
 			return PURGE_GUARD_FAIL;
+		case PAGE_CACHE_STAYS:
 		case PAGE_CACHE_MAPPED:
 			break;
 		}

@@ -12,6 +12,7 @@ import sys
 
 from volumes import rig
 import client as smb
+from scan import Scan, WAITER
 
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
@@ -61,6 +62,23 @@ def check_codes(tap, server):
                   'and sees a file that was made just now')
 
 
+def check_local_scan(tap, server, mount):
+    """`udfctl purge` knows this store, too."""
+    path = os.path.join(mount, 'scan.dat')
+    scan = Scan(server)
+    with (smb.Client(server, 'udf') as one,
+          one.open('scan.dat', smb.ALL, smb.OPEN_IF) as handle):
+        handle.write(0, b's' * 8192)
+        with scan.start(*WAITER, path):
+            tap.equal([(e['file'], e['by']) for e in scan.status()],
+                      [(path, 'run')], 'udfctl purge run: status')
+            status = handle.write(0, b'u' * 4096, smb.WRITE_UNBUFFERED)
+            tap.equal(f'{status:08x}', f'{smb.PURGE_FAILED:08x}',
+                      'udfctl purge run: unbuffered WRITE')
+        status = handle.write(0, b'u' * 4096, smb.WRITE_UNBUFFERED)
+        tap.equal(status, 0, 'udfctl purge run: it has ended')
+
+
 def main():
     mount = os.environ['MOUNT']
     bring_up_loopback()
@@ -69,6 +87,7 @@ def main():
     with rig.Rig() as place:
         server = place.server({'udf': mount}, [place.with_module('udf')])
         check_codes(tap, server)
+        check_local_scan(tap, server, mount)
         outcomes, said = rig.smbtorture(
             server, 'udf', 'udf', options=[rig.mapper_option(mount)])
         for name, outcome in outcomes.items():

@@ -60,6 +60,12 @@ struct udf_store {
 	bool read_only;
 	/* Punches holes, and keeps the extended attribute of the flag. */
 	bool sparse_files;
+	/*
+	 * st_dev of its files, as it is mounted now, and what stands for the
+	 * volume wherever it is mounted. Only if st_ino is as lasting; else 0.
+	 */
+	dev_t mounted_dev;
+	uint64_t lasting_dev;
 	void *private_data;
 };
 

@@ -233,6 +233,26 @@ static const struct udf_store_ops store_udfd_ops = {
 	.file_key = store_udfd_file_key,
 };
 
+/*
+ * The volume's identity in the 64 bits that smbd has for a device. udfd's
+ * inode numbers are UDF unique ids.
+ */
+static void store_udfd_set_dev(struct udf_store *store,
+			       int fd,
+			       const struct udfd_volume_info *info)
+{
+	struct stat st = { .st_dev = 0 };
+	int ret = -1;
+
+	ret = fstat(fd, &st);
+	if (ret == -1) {
+		return;
+	}
+	store->mounted_dev = st.st_dev;
+	store->lasting_dev = BVAL(info->volume_id, 0) ^
+			     BVAL(info->volume_id, 8);
+}
+
 NTSTATUS store_udfd_open(TALLOC_CTX *mem_ctx,
 			 int fd,
 			 struct udf_store **_store)
@@ -271,6 +291,7 @@ NTSTATUS store_udfd_open(TALLOC_CTX *mem_ctx,
 	store->read_only = ((info.flags & UDFD_VOLUME_READ_ONLY) != 0);
 	/* udfd has extended attributes from UDF 2.00 on. */
 	store->sparse_files = (flistxattr(fd, NULL, 0) != -1);
+	store_udfd_set_dev(store, fd, &info);
 
 	*_store = store;
 	return NT_STATUS_OK;

@@ -297,6 +297,27 @@ static uint32_t udf_fs_capabilities(struct vfs_handle_struct *handle,
 	return caps;
 }
 
+/*
+ * What smbd's databases call a file: the same on every node and after every
+ * mount. Device numbers are not, and a handle could not be reclaimed where
+ * the volume has gone. (SMB_VFS_FS_FILE_ID, which clients see, is the inode
+ * number alone.)
+ */
+static struct file_id udf_file_id_create(struct vfs_handle_struct *handle,
+					 const SMB_STRUCT_STAT *sbuf)
+{
+	const struct udf_conn *conn = handle->data;
+	struct file_id id = SMB_VFS_NEXT_FILE_ID_CREATE(handle, sbuf);
+
+	if (conn == NULL || conn->store->lasting_dev == 0) {
+		return id;
+	}
+	if (id.devid == conn->store->mounted_dev) {
+		id.devid = conn->store->lasting_dev;
+	}
+	return id;
+}
+
 static NTSTATUS
 udf_create_file(struct vfs_handle_struct *handle,
 		struct smb_request *req,
@@ -622,6 +643,7 @@ next:
 static struct vfs_fn_pointers vfs_udf_fns = {
 	.connect_fn = udf_connect,
 	.fs_capabilities_fn = udf_fs_capabilities,
+	.file_id_create_fn = udf_file_id_create,
 	.create_file_fn = udf_create_file,
 	.close_fn = udf_close,
 	.durable_disconnect_fn = durable_open_disconnect,

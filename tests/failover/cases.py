@@ -53,7 +53,8 @@ class Place(rig.Rig):
 
     def __enter__(self):
         super().__enter__()
-        self.mounted = self.mount(self.image())
+        self.volume = self.image()
+        self.mounted = self.mount(self.volume)
         self.home = self.path('smbd')
         self.port = None
         self.callback(self._command, 'stop', self.home, check=False)
@@ -85,6 +86,33 @@ class Place(rig.Rig):
 
     def stop(self):
         self._command('stop', self.home)
+
+    def _end_udfd(self):
+        """Not by umount alone: a mount lives on in the mount namespaces that
+        other tests have made meanwhile."""
+        for name in os.listdir('/proc'):
+            try:
+                with open(f'/proc/{name}/cmdline', 'rb') as file:
+                    words = file.read().split(b'\0')
+            except OSError:
+                continue
+            if rig.UDFD.encode() in words and self.volume.encode() in words:
+                os.kill(int(name), signal.SIGTERM)
+                rig.wait_until(lambda: not os.path.exists(f'/proc/{name}'))
+        self._unmount(self.mounted)
+
+    def mount_again(self):
+        """The volume at the same place, under another device number: True if
+        it is another."""
+        before = os.stat(self.mounted).st_dev
+        for _ in range(5):
+            self._end_udfd()
+            # The number that is free now goes to somebody else.
+            self.mount(self.image())
+            rig.run(rig.UDFD, '-o', 'allow_other', self.volume, self.mounted)
+            if os.stat(self.mounted).st_dev != before:
+                return True
+        return False
 
     def file(self, name):
         return os.path.join(self.mounted, name)

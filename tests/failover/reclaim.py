@@ -164,7 +164,7 @@ def check_killed_late(tap, place, server):
 
 
 def check_stopped(tap, place, server):
-    """All of smbd is killed and started again."""
+    """All of smbd is killed, the volume moves, and smbd is started again."""
     place.fill('stopped')
     client = durable.Client(server, 'udf')
     # Without a lease: smbd 4.25 forgets leases when it is stopped, and panics
@@ -177,6 +177,7 @@ def check_stopped(tap, place, server):
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     place.stop()
+    tap.result(place.mount_again(), 'stopped: the volume has moved')
     server = place.start()
     tap.result(len(records(place)) == 1,
                'stopped: the record is there after the start')

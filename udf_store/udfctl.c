@@ -17,6 +17,7 @@ static const struct {
 } commands[] = {
 	{"info", udfctl_info, "what the volume says of itself"},
 	{"sparing", udfctl_sparing, "spare packets, and what was relocated"},
+	{"status", udfctl_status, "mounted volumes, and what is open on them"},
 	{"purge", udfctl_purge, "hold writers while a program scans files"},
 };
 

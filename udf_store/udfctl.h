@@ -20,7 +20,14 @@ typedef int (*udfctl_fn)(int argc, char **argv);
 
 int udfctl_info(int argc, char **argv);
 int udfctl_sparing(int argc, char **argv);
+int udfctl_status(int argc, char **argv);
 int udfctl_purge(int argc, char **argv);
+
+/*
+ * The path of udfctl-purge, beside this program. False, and a line on stderr,
+ * when it is not to be used.
+ */
+bool udfctl_purge_program(char *path, size_t len);
 
 /*
  * The arguments of a command that takes PATH [--json]. -1: go on with *path

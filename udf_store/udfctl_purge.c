@@ -39,20 +39,21 @@ static bool program_loads(const char *path)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-int udfctl_purge(int argc, char **argv)
+bool udfctl_purge_program(char *path, size_t len)
 {
 	static const char name[] = "udfctl-purge";
-	char path[PATH_MAX + sizeof(name)] = {0};
 	char *slash = NULL;
-	ssize_t len = 0;
+	ssize_t n = 0;
 
-	(void)argc;
-	len = readlink("/proc/self/exe", path, PATH_MAX);
-	slash = (len > 0 && len < PATH_MAX) ? strrchr(path, '/') : NULL;
-	if (slash == NULL) {
+	n = readlink("/proc/self/exe", path, len);
+	if (n > 0 && (size_t)n < len) {
+		path[n] = '\0';
+		slash = strrchr(path, '/');
+	}
+	if (slash == NULL || slash + 1 + sizeof(name) > path + len) {
 		fprintf(stderr, "udfctl: cannot find out where it is "
 				"installed: is /proc mounted?\n");
-		return 1;
+		return false;
 	}
 	memcpy(slash + 1, name, sizeof(name));
 	if (!program_loads(path)) {
@@ -60,6 +61,17 @@ int udfctl_purge(int argc, char **argv)
 			"udfctl: %s was built for another version of Samba "
 			"than is installed: build and install vfs_udf again\n",
 			path);
+		return false;
+	}
+	return true;
+}
+
+int udfctl_purge(int argc, char **argv)
+{
+	char path[PATH_MAX + 32] = {0};
+
+	(void)argc;
+	if (!udfctl_purge_program(path, sizeof(path))) {
 		return 1;
 	}
 	execv(path, argv);

@@ -25,6 +25,7 @@ struct status {
 	struct open_state_entry *entries;
 	size_t num_entries;
 	bool no_memory;
+	bool all; /* also those that count nothing */
 
 	/* Only these files; NULL: all. */
 	struct udf_file_key *wanted;
@@ -78,7 +79,10 @@ static bool collect(const struct open_state_entry *entry, void *private_data)
 	struct status *s = private_data;
 	struct open_state_entry *entries = NULL;
 
-	if (entry->purge_count == 0 || !is_wanted(s, &entry->key)) {
+	if (entry->purge_count == 0 && !s->all) {
+		return true;
+	}
+	if (!is_wanted(s, &entry->key)) {
 		return true;
 	}
 	entries = talloc_realloc(s,
@@ -350,9 +354,16 @@ static void print_entry_json(struct status *s,
 	} else {
 		printf(", \"client_guid\": null");
 	}
-	printf(", \"whole_view\": %s, \"since\": \"%s\"}",
-	       entry->owner.whole_view ? "true" : "false",
-	       since);
+	printf(", \"whole_view\": %s, \"since\": ",
+	       entry->owner.whole_view ? "true" : "false");
+	if (entry->purge_count == 0) {
+		printf("null");
+	} else {
+		printf("\"%s\"", since);
+	}
+	printf(", \"defect_management\": %s, \"disconnected\": %s}",
+	       entry->defect_disabled ? "false" : "true",
+	       entry->disconnected ? "true" : "false");
 }
 
 static void print_entry(struct status *s, const struct open_state_entry *entry)
@@ -364,7 +375,11 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 	const char *path = path_of(s, entry);
 
 	format_volume_id(&entry->key, volume);
-	format_time(&entry->counted_since, since, sizeof(since));
+	if (entry->purge_count == 0) {
+		snprintf(since, sizeof(since), "-");
+	} else {
+		format_time(&entry->counted_since, since, sizeof(since));
+	}
 	if (id->vnn == NONCLUSTER_VNN) {
 		snprintf(who, sizeof(who), "%" PRIu64, id->pid);
 	} else {
@@ -373,11 +388,16 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 			 id->pid);
 	}
 
-	printf("%10" PRIu32 "  %-6s  %-10s  %s  ",
+	printf("%10" PRIu32 "  %-6s  %-10s  %-20s  ",
 	       entry->purge_count,
 	       kind_name(entry->owner.kind),
 	       who,
 	       since);
+	if (s->all) {
+		printf("%-6s  %-12s  ",
+		       entry->defect_disabled ? "off" : "on",
+		       entry->disconnected ? "disconnected" : "open");
+	}
 	if (path != NULL) {
 		print_path(path);
 	} else {
@@ -393,12 +413,17 @@ static void print_all(struct status *s, bool json)
 	size_t i = 0;
 
 	if (json) {
-		printf("{\"counted\": [");
+		printf("{\"%s\": [", s->all ? "opens" : "counted");
 	} else if (s->num_entries == 0) {
-		printf("no file is counted\n");
+		printf("no file is counted%s\n",
+		       s->all ? ", and nothing else is kept" : "");
 	} else {
-		printf("%10s  %-6s  %-10s  %-20s  %s\n",
-		       "COUNT", "BY", "PROCESS", "SINCE", "FILE");
+		printf("%10s  %-6s  %-10s  %-20s  ",
+		       "COUNT", "BY", "PROCESS", "SINCE");
+		if (s->all) {
+			printf("%-6s  %-12s  ", "DEFECT", "HANDLE");
+		}
+		printf("FILE\n");
 	}
 	for (i = 0; i < s->num_entries; i++) {
 		if (json) {
@@ -435,8 +460,7 @@ static bool want(const char *path, void *private_data)
 }
 
 bool purge_status_print(struct local_scan *scan,
-			char *const *paths,
-			bool json)
+			const struct purge_status_options *options)
 {
 	struct status *s = talloc_zero(scan, struct status);
 	NTSTATUS status;
@@ -446,7 +470,10 @@ bool purge_status_print(struct local_scan *scan,
 		fprintf(stderr, "%s: no memory\n", LOCAL_SCAN_NAME);
 		return false;
 	}
-	if (paths != NULL && !local_scan_for_files(paths, false, want, s)) {
+	s->all = options->all;
+	if (options->paths != NULL &&
+	    !local_scan_for_files(options->paths, false, want, s))
+	{
 		goto done;
 	}
 
@@ -468,7 +495,7 @@ bool purge_status_print(struct local_scan *scan,
 		      sizeof(s->entries[0]),
 		      compare_entries);
 	}
-	print_all(s, json);
+	print_all(s, options->json);
 	ok = true;
 
 done:

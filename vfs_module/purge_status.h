@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * "udfctl purge status": which files are counted, how often, by whom and
- * since when.
+ * since when; and what else the module keeps of opens.
  */
 #ifndef VFS_UDF_PURGE_STATUS_H
 #define VFS_UDF_PURGE_STATUS_H
 
 #include "local_scan.h"
 
-/*
- * Print what counts, as a table or as one JSON object; with paths
- * (NULL-terminated, not empty) only what counts for these files.
- */
+struct purge_status_options {
+	/* Only these files, NULL-terminated and not empty; NULL: all. */
+	char *const *paths;
+	/*
+	 * Opens that count nothing, too: defect management is off for them,
+	 * or they wait to be reclaimed.
+	 */
+	bool all;
+	bool json; /* one object instead of a table */
+};
+
 bool purge_status_print(struct local_scan *scan,
-			char *const *paths,
-			bool json);
+			const struct purge_status_options *options);
 
 #endif /* VFS_UDF_PURGE_STATUS_H */

@@ -632,6 +632,11 @@ static int do_disable(struct arguments *args)
 
 static int do_status(struct arguments *args)
 {
+	const struct purge_status_options options = {
+		.paths = (args->num_rest == 0) ? NULL : args->rest,
+		.all = args->all,
+		.json = args->json,
+	};
 	struct local_scan *scan = NULL;
 	bool ok = false;
 
@@ -639,9 +644,7 @@ static int do_status(struct arguments *args)
 	if (scan == NULL) {
 		return EXIT_CANNOT;
 	}
-	ok = purge_status_print(scan,
-				(args->num_rest == 0) ? NULL : args->rest,
-				args->json);
+	ok = purge_status_print(scan, &options);
 	TALLOC_FREE(scan);
 	return ok ? 0 : EXIT_CANNOT;
 }
@@ -673,7 +676,10 @@ static void usage(FILE *f)
 		"      --count-only       hold writers only where a process "
 		"has the file mapped\n"
 		"      --for SECONDS      enable: for so long at most\n"
-		"      --all              disable: all that 'enable' counted\n"
+		"      --all              disable: all that 'enable' "
+		"counted;\n"
+		"                         status: opens that count nothing, "
+		"too\n"
 		"      --json             status: print JSON\n"
 		"  -s, --configfile FILE  smbd's configuration file\n"
 		"      --help             print this\n"
@@ -718,7 +724,7 @@ static const struct subcommand subcommands[] = {
 	  .count_only = true,
 	  .seconds = true },
 	{ .name = "disable", .fn = do_disable, .recursive = true, .all = true },
-	{ .name = "status", .fn = do_status, .json = true },
+	{ .name = "status", .fn = do_status, .all = true, .json = true },
 };
 
 static const struct subcommand *find_subcommand(const char *name)
@@ -855,7 +861,7 @@ int main(int argc, char **argv)
 			sub->name);
 		return EXIT_USAGE;
 	}
-	if (args.all && args.num_rest != 0) {
+	if (args.all && args.num_rest != 0 && sub->fn == do_disable) {
 		fprintf(stderr,
 			"%s: either --all or files\n",
 			LOCAL_SCAN_NAME);

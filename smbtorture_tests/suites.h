@@ -13,5 +13,7 @@ struct torture_suite *udf_volinfo_suite(TALLOC_CTX *ctx);
 struct torture_suite *udf_purge_suite(TALLOC_CTX *ctx);
 /* What a real mapping makes fail or wait; part of udf.purge. */
 struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx);
+/* Each operation, bracket's state and actor; part of udf.purge. */
+struct torture_suite *udf_purge_cells_suite(TALLOC_CTX *ctx);
 
 #endif /* SMBTORTURE_TESTS_SUITES_H */

@@ -3,6 +3,7 @@
  * Durable and persistent handles; see durable_open.h.
  */
 #include "durable_open.h"
+#include "purge_guard.h"
 #include "vfs_udf.h"
 #include "smbd/fd_handle.h"
 #include "messages.h"
@@ -81,6 +82,7 @@ static NTSTATUS durable_open_restore(struct vfs_handle_struct *handle,
 	open->has_entry = true;
 	open->persistent_id = owner.persistent_id;
 	open->unsettled = found.unsettled;
+	purge_guard_note_brackets(open, found.purge_count);
 	open->unbuffered = found.owner.unbuffered;
 
 	if (!found.defect_disabled) {

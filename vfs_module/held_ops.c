@@ -48,8 +48,13 @@ struct held_ops {
 	struct open_state *state;
 	struct held_ops_options options;
 	struct held_file *files;
-	unsigned num_waiting;
 };
+
+/*
+ * Operations that wait, over all tree connects of the process: smbd has a
+ * process for each connection (with multichannel, for each client).
+ */
+static unsigned held_ops_waiting;
 
 static void held_file_watch(struct held_file *file);
 static void held_file_run(struct held_file *file);
@@ -71,7 +76,7 @@ struct held_ops *held_ops_create(TALLOC_CTX *mem_ctx,
 
 bool held_ops_full(const struct held_ops *ops)
 {
-	return ops->num_waiting >= ops->options.max;
+	return held_ops_waiting >= ops->options.max;
 }
 
 static bool ranges_overlap(off_t a, off_t a_len, off_t b, off_t b_len)
@@ -131,7 +136,7 @@ static void held_op_stop_waiting(struct held_op *op, enum held_op_phase phase)
 	SMB_ASSERT(op->phase == HELD_OP_WAITING);
 
 	op->phase = phase;
-	op->file->owner->num_waiting -= 1;
+	held_ops_waiting -= 1;
 	TALLOC_FREE(op->timer);
 }
 
@@ -289,6 +294,9 @@ static int held_file_destructor(struct held_file *file)
 
 	while ((op = file->list) != NULL) {
 		DLIST_REMOVE(file->list, op);
+		if (op->phase == HELD_OP_WAITING) {
+			held_ops_waiting -= 1;
+		}
 		TALLOC_FREE(op->timer);
 		op->phase = HELD_OP_ENDED;
 		op->file = NULL;
@@ -382,7 +390,7 @@ struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
 		return NULL;
 	}
 	op->file = file;
-	ops->num_waiting += 1;
+	held_ops_waiting += 1;
 	DLIST_ADD_END(file->list, op);
 	talloc_set_destructor(op, held_op_destructor);
 

@@ -22,7 +22,7 @@ struct held_ops; /* those of one tree connect */
 struct held_ops_options {
 	unsigned timeout;     /* seconds that an operation waits at most */
 	bool fail_on_timeout; /* and then: PURGE_FAILED, or it is done */
-	unsigned max;	      /* operations held at a time */
+	unsigned max;	      /* held at a time, in the whole process */
 };
 
 struct held_ops *held_ops_create(TALLOC_CTX *mem_ctx,

@@ -33,6 +33,7 @@ static const struct purge_guard_rule purge_guard_rules[] = {
 	 */
 	[PURGE_GUARD_SHRINK] = { false, false, NT_STATUS_PURGE_FAILED },
 	[PURGE_GUARD_OVERWRITE] = { true, false, NT_STATUS_USER_MAPPED_FILE },
+	[PURGE_GUARD_REPLACE] = { true, false, NT_STATUS_PURGE_FAILED },
 	[PURGE_GUARD_ZERO_DATA] = { true, false, NT_STATUS_PURGE_FAILED },
 	[PURGE_GUARD_COPY_TARGET] = { true, true, NT_STATUS_PURGE_FAILED },
 };
@@ -51,6 +52,19 @@ static bool user_may_purge(struct vfs_handle_struct *handle)
 					 lp_const_servicename(SNUM(c)),
 					 session->security_token,
 					 conn->purge_users);
+}
+
+/*
+ * Brackets that the opens of this process have: smbd serves a client in one
+ * process, with all its connections and shares, so they are one client's.
+ */
+static uint64_t purge_guard_brackets;
+
+void purge_guard_note_brackets(struct udf_open *open, uint32_t brackets)
+{
+	purge_guard_brackets -= open->brackets;
+	purge_guard_brackets += brackets;
+	open->brackets = brackets;
 }
 
 NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
@@ -102,6 +116,7 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 		.action = (action == FSCTL_PURGE_ENABLE) ? PURGE_MODE_ENABLE
 							 : PURGE_MODE_DISABLE,
 		.replay = header.replay,
+		.quota_reached = (purge_guard_brackets >= conn->max_brackets),
 		.channel_sequence = header.channel_sequence,
 	};
 
@@ -121,9 +136,19 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 		open->has_entry = true;
 		open->persistent_id = owner.persistent_id;
 		open->unsettled = true;
+		purge_guard_note_brackets(open,
+					  (action == FSCTL_PURGE_ENABLE)
+						  ? open->brackets + 1
+						  : MAX(open->brackets, 1) - 1);
 		return NT_STATUS_OK;
 	case PURGE_MODE_REPLAYED:
 		return NT_STATUS_OK;
+	case PURGE_MODE_QUOTA:
+		DBG_NOTICE("%s: the client has %"PRIu64" brackets open, "
+			   "udf:max brackets allows no more\n",
+			   fsp_str_dbg(fsp),
+			   purge_guard_brackets);
+		return NT_STATUS_INSUFFICIENT_RESOURCES;
 	case PURGE_MODE_OVERFLOW:
 	case PURGE_MODE_UNDERFLOW:
 		break;
@@ -210,13 +235,13 @@ static void look_in_turn(void *private_data)
 }
 
 static enum page_cache_result purge_range(struct udf_conn *conn,
-					  const struct udf_open *open,
-					  struct files_struct *fsp,
+					  const struct udf_file_key *key,
+					  int fd,
 					  off_t offset,
 					  off_t len)
 {
 	struct look look = {
-		.fd = fsp_get_io_fd(fsp),
+		.fd = fd,
 		.offset = offset,
 		.len = len,
 		.result = PAGE_CACHE_MAPPED,
@@ -225,22 +250,19 @@ static enum page_cache_result purge_range(struct udf_conn *conn,
 	NTSTATUS status;
 
 	/* "udfctl purge": in view without a mapping of ours to be found. */
-	if (open_state_is_viewed(conn->state, &open->key)) {
+	if (open_state_is_viewed(conn->state, key)) {
 		return PAGE_CACHE_MAPPED;
 	}
 
-	result = page_cache_drop(look.fd, offset, len);
+	result = page_cache_drop(fd, offset, len);
 	if (result != PAGE_CACHE_STAYS) {
 		return result;
 	}
 
 	/* Another smbd that looks at the file would be seen. */
-	status = open_state_take_turns(conn->state,
-				       &open->key,
-				       look_in_turn,
-				       &look);
+	status = open_state_take_turns(conn->state, key, look_in_turn, &look);
 	if (!NT_STATUS_IS_OK(status)) {
-		DBG_ERR("%s: %s\n", fsp_str_dbg(fsp), nt_errstr(status));
+		DBG_ERR("looking for mappings: %s\n", nt_errstr(status));
 	}
 	errno = look.error;
 	return look.result;
@@ -285,7 +307,12 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 				  offset,
 				  (len == 0) ? INT64_MAX : len);
 	if (!behind) {
-		switch (purge_range(conn, open, fsp, offset, len)) {
+		switch (purge_range(conn,
+				    &open->key,
+				    fsp_get_io_fd(fsp),
+				    offset,
+				    len))
+		{
 		case PAGE_CACHE_PURGED:
 			return PURGE_GUARD_PROCEED;
 		case PAGE_CACHE_ERROR:
@@ -303,6 +330,34 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 		return PURGE_GUARD_FAIL;
 	}
 	return PURGE_GUARD_HOLD;
+}
+
+NTSTATUS purge_guard_check_fd(struct vfs_handle_struct *handle, int fd)
+{
+	struct udf_conn *conn = handle->data;
+	struct udf_file_key key;
+	uint64_t sum = 0;
+	NTSTATUS status;
+
+	status = conn->store->ops->file_key(conn->store, fd, &key);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	status = open_state_sum(conn->state, &key, &sum);
+	if (NT_STATUS_IS_OK(status) && sum == 0) {
+		return NT_STATUS_OK;
+	}
+	/* When it cannot tell, the file is taken for counted. */
+	switch (purge_range(conn, &key, fd, 0, 0)) {
+	case PAGE_CACHE_PURGED:
+		return NT_STATUS_OK;
+	case PAGE_CACHE_ERROR:
+		return map_nt_error_from_unix(errno);
+	case PAGE_CACHE_STAYS:
+	case PAGE_CACHE_MAPPED:
+		break;
+	}
+	return purge_guard_rules[PURGE_GUARD_REPLACE].failed;
 }
 
 bool purge_guard_sync(struct vfs_handle_struct *handle,

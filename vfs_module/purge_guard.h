@@ -10,6 +10,7 @@
 #include "includes.h"
 
 struct smbd_smb2_request;
+struct udf_open;
 
 /*
  * FSCTL_SET_PURGE_FAILURE_MODE. mem_ctx is that of the fsctl hook.
@@ -27,12 +28,19 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 void purge_guard_settle(struct vfs_handle_struct *handle,
 			struct files_struct *fsp);
 
+/*
+ * The open has so many brackets now; 0 when it goes. All those of a process
+ * are limited by udf:max brackets.
+ */
+void purge_guard_note_brackets(struct udf_open *open, uint32_t brackets);
+
 /* What is about to be done to a file. */
 enum purge_guard_op {
 	PURGE_GUARD_WRITE,	      /* cached */
 	PURGE_GUARD_WRITE_UNBUFFERED,
 	PURGE_GUARD_SHRINK,	      /* end of file or allocation */
 	PURGE_GUARD_OVERWRITE,	      /* destructive CREATE */
+	PURGE_GUARD_REPLACE,	      /* by a rename */
 	PURGE_GUARD_ZERO_DATA,
 	PURGE_GUARD_COPY_TARGET,      /* copy-chunk, duplicate extents */
 };
@@ -67,6 +75,12 @@ bool purge_guard_sync(struct vfs_handle_struct *handle,
 		      enum purge_guard_op op,
 		      off_t offset,
 		      off_t len);
+
+/*
+ * May a file that is no open of smbd's be replaced? fd is open for reading.
+ * NT_STATUS_OK, or what a SET_INFO is to be answered with.
+ */
+NTSTATUS purge_guard_check_fd(struct vfs_handle_struct *handle, int fd);
 
 /* Has the file a count (for all that is known)? */
 bool purge_guard_is_counted(struct vfs_handle_struct *handle,

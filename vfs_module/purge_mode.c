@@ -38,6 +38,9 @@ purge_mode_apply(struct purge_mode_open *open,
 	}
 
 	if (request->action == PURGE_MODE_ENABLE) {
+		if (request->quota_reached) {
+			return PURGE_MODE_QUOTA;
+		}
 		if (others >= PURGE_MODE_MAX_SUM ||
 		    open->count >= PURGE_MODE_MAX_SUM - others) {
 			return PURGE_MODE_OVERFLOW;

@@ -45,6 +45,8 @@ struct purge_mode_open {
 struct purge_mode_request {
 	enum purge_mode_action action;
 	bool replay; /* SMB2_FLAGS_REPLAY_OPERATION */
+	/* The client has as many brackets open as it may. */
+	bool quota_reached;
 	uint16_t channel_sequence;
 };
 
@@ -53,6 +55,7 @@ enum purge_mode_result {
 	PURGE_MODE_REPLAYED,  /* counted before: answer success */
 	PURGE_MODE_OVERFLOW,  /* the file's sum is at its limit */
 	PURGE_MODE_UNDERFLOW, /* this open has nothing to take back */
+	PURGE_MODE_QUOTA,     /* the client may have no more brackets */
 };
 
 /*

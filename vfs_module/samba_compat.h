@@ -112,6 +112,20 @@ samba_compat_is_persistent(const samba_compat_open_global *global)
 	SMB_VFS_NEXT_DURABLE_RECONNECT(h, req, op, old, mem, fsp, new)
 #endif
 
+/*
+ * A rename says how it is meant since 4.23. The second is for a hook that was
+ * declared with the first.
+ */
+#ifdef HAVE_VFS_RENAME_HOW
+#define SAMBA_COMPAT_RENAME_HOW_PARAMETER , const struct vfs_rename_how *how
+#define SAMBA_COMPAT_NEXT_RENAMEAT(h, src_dirfsp, src, dst_dirfsp, dst) \
+	SMB_VFS_NEXT_RENAMEAT(h, src_dirfsp, src, dst_dirfsp, dst, how)
+#else
+#define SAMBA_COMPAT_RENAME_HOW_PARAMETER
+#define SAMBA_COMPAT_NEXT_RENAMEAT(h, src_dirfsp, src, dst_dirfsp, dst) \
+	SMB_VFS_NEXT_RENAMEAT(h, src_dirfsp, src, dst_dirfsp, dst)
+#endif
+
 /* Does smbd still keep a durable handle that nobody has? */
 enum samba_compat_handle {
 	SAMBA_COMPAT_HANDLE_KEPT,

@@ -140,9 +140,11 @@ static bool smb2_is_layer_req(void *child)
 	return false;
 }
 
-static struct tevent_req *smb2_current_req(struct files_struct *fsp)
+/* The one that is being served now; of the open fsp, unless that is NULL. */
+static struct tevent_req *smb2_current_req(struct connection_struct *conn,
+					   struct files_struct *fsp)
 {
-	struct smbXsrv_client *client = fsp->conn->sconn->client;
+	struct smbXsrv_client *client = conn->sconn->client;
 	struct smbXsrv_connection *xconn = NULL;
 	struct smbd_smb2_request *smb2req = NULL;
 	struct tevent_req *req = NULL;
@@ -156,7 +158,7 @@ static struct tevent_req *smb2_current_req(struct files_struct *fsp)
 		     smb2req != NULL;
 		     smb2req = smb2req->next)
 		{
-			if (smb2req->compat_chain_fsp != fsp) {
+			if (fsp != NULL && smb2req->compat_chain_fsp != fsp) {
 				continue;
 			}
 			req = smb2_find_child(smb2req, smb2_is_layer_req);
@@ -198,9 +200,8 @@ static void smb2_exact_status_cleanup(struct tevent_req *req,
 	tevent_req_nterror(req, status);
 }
 
-bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status)
+static bool smb2_fail_req(struct tevent_req *req, NTSTATUS status)
 {
-	struct tevent_req *req = smb2_current_req(fsp);
 	struct smb2_exact_status *exact = NULL;
 
 	if (req == NULL) {
@@ -213,6 +214,16 @@ bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status)
 	exact->status = status;
 	tevent_req_set_cleanup_fn(req, smb2_exact_status_cleanup);
 	return true;
+}
+
+bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status)
+{
+	return smb2_fail_req(smb2_current_req(fsp->conn, fsp), status);
+}
+
+bool smb2_request_fail_current(struct connection_struct *conn, NTSTATUS status)
+{
+	return smb2_fail_req(smb2_current_req(conn, NULL), status);
 }
 
 struct smb2_pending {

@@ -43,6 +43,13 @@ bool smb2_request_can_wait(struct smbd_smb2_request *smb2req);
 bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status);
 
 /*
+ * The same for a VFS function that has no fsp: the connection's request that
+ * is being served now.
+ */
+bool smb2_request_fail_current(struct connection_struct *conn,
+			       NTSTATUS status);
+
+/*
  * A request that stays pending in the module, in a VFS function that has
  * returned an unfinished tevent_req. It can be ended from outside, by SMB2
  * CANCEL, by the close of its handle, tree or session: then ended() is

@@ -12,6 +12,7 @@
 #include "durable_open.h"
 #include "fsctl_udf.h"
 #include "guarded_io.h"
+#include "guarded_rename.h"
 #include "purge_guard.h"
 #include "samba_compat.h"
 #include "smbd/smbd.h"
@@ -28,6 +29,7 @@
 
 #define UDF_HOLD_TIMEOUT_DEFAULT 60
 #define UDF_MAX_HELD_DEFAULT 128
+#define UDF_MAX_BRACKETS_DEFAULT 1000000
 
 enum udf_hold_action {
 	UDF_HOLD_PROCEED,
@@ -146,6 +148,7 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 	int action = UDF_HOLD_PROCEED;
 	int timeout = 0;
 	int max_held = 0;
+	int max_brackets = 0;
 
 	conn = talloc_zero(handle->conn, struct udf_conn);
 	if (conn == NULL) {
@@ -156,6 +159,12 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 						"udf",
 						"purge mode users",
 						NULL);
+
+	max_brackets = lp_parm_int(snum,
+				   "udf",
+				   "max brackets",
+				   UDF_MAX_BRACKETS_DEFAULT);
+	conn->max_brackets = MAX(max_brackets, 0);
 
 	status = udf_find_store(conn, handle->conn->connectpath, &conn->store);
 	if (!NT_STATUS_IS_OK(status)) {
@@ -405,6 +414,9 @@ static int udf_close(struct vfs_handle_struct *handle,
 		held_ops_close(conn->held, fsp);
 		open = VFS_FETCH_FSP_EXTENSION(handle, fsp);
 	}
+	if (open != NULL) {
+		purge_guard_note_brackets(open, 0);
+	}
 	if (open != NULL && open->has_entry && !open->kept) {
 		status = open_state_release(conn->state,
 					    &open->key,
@@ -652,6 +664,7 @@ static struct vfs_fn_pointers vfs_udf_fns = {
 	.pwrite_send_fn = udf_pwrite_send,
 	.pwrite_recv_fn = guarded_pwrite_recv,
 	.recvfile_fn = udf_recvfile,
+	.renameat_fn = guarded_renameat,
 	.ftruncate_fn = udf_ftruncate,
 	.fallocate_fn = udf_fallocate,
 	.offload_write_send_fn = udf_offload_write_send,

@@ -17,6 +17,7 @@ struct udf_conn {
 	struct held_ops *held;
 	struct messaging_context *msg_ctx;
 	const char **purge_users; /* udf:purge mode users; NULL: everybody */
+	uint64_t max_brackets;	  /* udf:max brackets */
 
 	/*
 	 * While a CREATE is in smbd's hands: a truncation is its doing, and
@@ -36,6 +37,7 @@ struct udf_open {
 	uint64_t persistent_id; /* of that entry */
 	bool kept; /* the entry stays when smbd closes the file */
 	bool unsettled;	 /* its last counted request may be replayed */
+	uint32_t brackets; /* that it has open, see purge_guard.h */
 	struct open_state_cache cache;
 };
 

@@ -149,16 +149,25 @@ class Handle:
         reply = smb3structs.SMB2Read_Response(answer['Data'])
         return bytes(reply['Buffer'][:reply['DataLength']])
 
-    def set_end_of_file(self, size):
-        """SET_INFO FileEndOfFileInformation: the status."""
+    def _set_info(self, info_class, data):
         body = smb3structs.SMB2SetInfo()
         body['FileID'] = self.fid
         body['InfoType'] = 1
-        body['FileInfoClass'] = 20
+        body['FileInfoClass'] = info_class
         body['AdditionalInformation'] = 0
-        body['Buffer'] = struct.pack('<q', size)
-        body['BufferLength'] = 8
+        body['Buffer'] = data
+        body['BufferLength'] = len(data)
         return self.client.send(smb3structs.SMB2_SET_INFO, body)['Status']
+
+    def set_end_of_file(self, size):
+        """SET_INFO FileEndOfFileInformation: the status."""
+        return self._set_info(20, struct.pack('<q', size))
+
+    def rename(self, name, replace=False):
+        """SET_INFO FileRenameInformation: the status."""
+        name = name.encode('utf-16-le')
+        return self._set_info(10, struct.pack('<B7xQI', replace, 0, len(name))
+                              + name)
 
 
 class Client:

@@ -222,7 +222,8 @@ static int read_root(struct udf_fs *fs)
 /* Without a bitmap of free space there is no writing. */
 static void open_space(struct udf_fs *fs, uint32_t free_blocks)
 {
-	int ret = udf_space_open(&fs->space, fs->volume, free_blocks);
+	int ret = udf_space_open(&fs->space, fs->volume, free_blocks,
+				 !fs->read_only);
 
 	if (ret < 0 && !fs->read_only) {
 		udf_volume_log(fs->volume, UDF_LOG_WARNING,
@@ -286,7 +287,7 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	if (ret < 0) {
 		goto fail;
 	}
-	if (!integrity.closed && !fs->read_only) {
+	if ((!integrity.closed || fs->space.damaged) && !fs->read_only) {
 		ret = udf_recover(fs);
 		if (ret < 0) {
 			goto fail;
@@ -693,6 +694,26 @@ int udf_fs_set_unmanaged(struct udf_node *node, bool unmanaged)
 	__atomic_store_n(&node->unmanaged, unmanaged, __ATOMIC_RELAXED);
 	pthread_rwlock_unlock(&node->lock);
 	return 0;
+}
+
+size_t udf_fs_extents(struct udf_node *node, size_t first, size_t room,
+		      struct udf_extent *extents, size_t *total)
+{
+	size_t count = 0;
+
+	pthread_rwlock_rdlock(&node->lock);
+	*total = node->embedded ? 0 : node->map.count;
+	while (count < room && first + count < *total) {
+		extents[count] = node->map.extents[first + count];
+		count++;
+	}
+	pthread_rwlock_unlock(&node->lock);
+	return count;
+}
+
+uint32_t udf_fs_icb(struct udf_node *node)
+{
+	return node->lbn;
 }
 
 uint64_t udf_fs_unique_id(struct udf_node *node)

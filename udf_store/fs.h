@@ -16,6 +16,7 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
+#include "extent.h"
 #include "volume.h"
 
 struct udf_fs;
@@ -95,6 +96,24 @@ int udf_fs_set_unmanaged(struct udf_node *node, bool unmanaged);
 
 uint64_t udf_fs_unique_id(struct udf_node *node);
 struct udf_fs *udf_fs_of(struct udf_node *node);
+
+/*
+ * What the blocks of the partition from first on are (non_allocatable.c). 0,
+ * or an error of reading the space bitmap.
+ */
+enum udf_block_state {
+	UDF_BLOCK_FREE,
+	UDF_BLOCK_USED,
+	UDF_BLOCK_RELOCATED, /* used, in a relocated packet */
+	UDF_BLOCK_DEFECTIVE, /* Non-Allocatable Space, or to be put there */
+};
+int udf_fs_map(struct udf_fs *fs, uint32_t first, uint32_t count,
+	       uint8_t *states);
+
+/* Extents of a node from index first on: how many, in all *total. */
+size_t udf_fs_extents(struct udf_node *node, size_t first, size_t room,
+		      struct udf_extent *extents, size_t *total);
+uint32_t udf_fs_icb(struct udf_node *node);
 
 struct udf_fs_volume_status {
 	uint64_t free_blocks;

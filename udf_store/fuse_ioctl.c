@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fs.h"
 #include "fuse_ops.h"
@@ -143,6 +145,189 @@ static int set_management(struct udf_node *node, struct fuse_file_info *fi,
 	return udf_fs_set_unmanaged(node, request.disabled != 0);
 }
 
+static void reply_defect_info(fuse_req_t req, struct udf_fs *fs)
+{
+	struct udf_defect_status status = { .bad_packets = 0 };
+	struct udfd_defect_info reply = {
+		.magic = UDFD_IOCTL_MAGIC,
+		.version = UDFD_IOCTL_VERSION,
+	};
+
+	udf_volume_defect_status(udf_fs_volume(fs), &status);
+	reply.verified_blocks = status.counts.verified_blocks;
+	reply.suspect_packets = status.counts.suspect_packets;
+	reply.relocated_packets = status.counts.relocated_packets;
+	reply.unsaved_packets = status.counts.unsaved_packets;
+	reply.retries = status.counts.retries;
+	reply.unreadable_blocks = status.counts.unreadable_blocks;
+	reply.lost_blocks = status.counts.lost_blocks;
+	reply.memory_limit = status.memory.limit;
+	reply.memory_used = status.memory.used;
+	reply.memory_most = status.memory.most;
+	reply.memory_failed = status.memory.failed;
+	reply.bad_packets = status.bad_packets;
+	fuse_reply_ioctl(req, 0, &reply, sizeof(reply));
+}
+
+/*
+ * A request that begins with magic and version; size bytes of it go to copy,
+ * which is the reply then.
+ */
+static int take_request(const void *in, size_t in_size, void *copy, size_t size)
+{
+	uint32_t head[2] = {0};
+
+	if (in_size < size) {
+		return -EINVAL;
+	}
+	memcpy(copy, in, size);
+	memcpy(head, in, sizeof(head));
+	if (head[0] != UDFD_IOCTL_MAGIC || head[1] != UDFD_IOCTL_VERSION) {
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* These fill in *reply, which has the request, and return 0 or an errno. */
+
+static int sparing_entries(struct udf_fs *fs,
+			   struct udfd_sparing_entries *reply)
+{
+	struct udf_sparing_entry *entries = NULL;
+	uint32_t total = 0;
+	uint32_t i = 0;
+	int ret = udf_volume_sparing_entries(udf_fs_volume(fs), &entries,
+					     &total);
+
+	if (ret < 0) {
+		return ret;
+	}
+	memset(reply->entries, 0, sizeof(reply->entries));
+	for (i = 0; i < UDFD_SPARING_ENTRIES && reply->first < total &&
+		    i < total - reply->first;
+	     i++) {
+		reply->entries[i].original = entries[reply->first + i].original;
+		reply->entries[i].mapped = entries[reply->first + i].mapped;
+	}
+	reply->count = i;
+	reply->total = total;
+	free(entries);
+	return 0;
+}
+
+static int map(struct udf_fs *fs, struct udfd_map *reply)
+{
+	uint32_t blocks = udf_volume_info(udf_fs_volume(fs))->partition_blocks;
+
+	memset(reply->states, 0, sizeof(reply->states));
+	reply->count = 0;
+	if (reply->first >= blocks) {
+		return 0;
+	}
+	reply->count = UDFD_MAP_BLOCKS;
+	if (reply->count > blocks - reply->first) {
+		reply->count = blocks - reply->first;
+	}
+	return udf_fs_map(fs, reply->first, reply->count, reply->states);
+}
+
+static int scrub(fuse_req_t req, struct udf_fs *fs, struct udfd_scrub *reply)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+	struct udf_scrub_result result = { .retried = 0 };
+	bool cure = (reply->flags & UDFD_SCRUB_CURE) != 0;
+	size_t i = 0;
+	int ret = 0;
+
+	if (uid != 0 && uid != geteuid()) {
+		return -EPERM;
+	}
+	if ((reply->flags & ~UDFD_SCRUB_CURE) != 0) {
+		return -EINVAL;
+	}
+	if (cure && udf_fs_is_read_only(fs)) {
+		return -EROFS;
+	}
+	ret = udf_volume_scrub(udf_fs_volume(fs), reply->first, reply->count,
+			       cure, reply->slow_ms, &result);
+	reply->retried = result.retried;
+	reply->slow = result.slow;
+	reply->refreshed = result.refreshed;
+	reply->relocated = result.relocated;
+	reply->not_cured = result.not_cured;
+	reply->slowest_ns = result.slowest_ns;
+	reply->bad_count = (uint32_t)result.bad.count;
+	memset(reply->bad, 0, sizeof(reply->bad));
+	for (i = 0; i < result.bad.count && i < UDFD_SCRUB_BAD; i++) {
+		reply->bad[i] = result.bad.blocks[i];
+	}
+	udf_block_list_free(&result.bad);
+	return ret;
+}
+
+static int extents(struct udf_node *node, struct udfd_extents *reply)
+{
+	struct udf_extent found[UDFD_EXTENTS];
+	size_t total = 0;
+	size_t count = udf_fs_extents(node, reply->first, UDFD_EXTENTS, found,
+				      &total);
+	size_t i = 0;
+
+	memset(reply->extents, 0, sizeof(reply->extents));
+	for (i = 0; i < count; i++) {
+		reply->extents[i].file_block = found[i].block;
+		reply->extents[i].count = found[i].count;
+		reply->extents[i].block = found[i].lbn;
+		reply->extents[i].type = found[i].type;
+	}
+	reply->count = (uint32_t)count;
+	reply->total = total < UINT32_MAX ? (uint32_t)total : UINT32_MAX;
+	reply->icb = udf_fs_icb(node);
+	return 0;
+}
+
+/* The ioctls that take a request and answer with the same struct. */
+static void query(fuse_req_t req, struct udf_node *node, unsigned int command,
+		  const void *in, size_t in_size)
+{
+	struct udf_fs *fs = udf_fs_of(node);
+	size_t size = _IOC_SIZE(command);
+	union {
+		struct udfd_sparing_entries entries;
+		struct udfd_map map;
+		struct udfd_scrub scrub;
+		struct udfd_extents extents;
+	} *reply = NULL;
+	int ret = -ENOMEM;
+
+	reply = calloc(1, sizeof(*reply));
+	if (reply != NULL) {
+		ret = take_request(in, in_size, reply, size);
+	}
+	if (ret == 0) {
+		switch (command) {
+		case UDFD_IOC_SPARING_ENTRIES:
+			ret = sparing_entries(fs, &reply->entries);
+			break;
+		case UDFD_IOC_MAP:
+			ret = map(fs, &reply->map);
+			break;
+		case UDFD_IOC_SCRUB:
+			ret = scrub(req, fs, &reply->scrub);
+			break;
+		default:
+			ret = extents(node, &reply->extents);
+			break;
+		}
+	}
+	if (ret < 0) {
+		fuse_reply_err(req, -ret);
+	} else {
+		fuse_reply_ioctl(req, 0, reply, size);
+	}
+	free(reply);
+}
+
 void udfd_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command,
 		void *arg, struct fuse_file_info *fi, unsigned int flags,
 		const void *in, size_t in_size, size_t out_size)
@@ -173,6 +358,15 @@ void udfd_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command,
 		} else {
 			fuse_reply_ioctl(req, 0, NULL, 0);
 		}
+		break;
+	case UDFD_IOC_DEFECT_INFO:
+		reply_defect_info(req, udf_fs_of(node));
+		break;
+	case UDFD_IOC_SPARING_ENTRIES:
+	case UDFD_IOC_MAP:
+	case UDFD_IOC_SCRUB:
+	case UDFD_IOC_EXTENTS:
+		query(req, node, command, in, in_size);
 		break;
 	default:
 		fuse_reply_err(req, ENOTTY);

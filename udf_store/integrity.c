@@ -11,6 +11,8 @@
 /* Descriptors read before a sequence is taken for endless. */
 #define BLOCKS_MAX 4096u
 #define READ_TRIES 3u
+/* A write error may be a passing one. */
+#define WRITE_TRIES 2u
 
 static uint64_t block_offset(const struct udf_integrity_sequence *sequence,
 			     uint32_t block)
@@ -140,6 +142,7 @@ int udf_integrity_write(struct udf_integrity_sequence *sequence,
 	uint32_t size = sequence->block_size;
 	struct udf_lvid copy = *lvid;
 	uint32_t block = sequence->block;
+	unsigned int tries = 0;
 	uint8_t *buf = NULL;
 	uint8_t *check = NULL;
 	int ret = -ENOMEM;
@@ -156,7 +159,10 @@ int udf_integrity_write(struct udf_integrity_sequence *sequence,
 		if (ret < 0) {
 			goto out;
 		}
-		ret = write_block(sequence, block, buf, check);
+		ret = -EIO;
+		for (tries = 0; tries < WRITE_TRIES && ret != 0; tries++) {
+			ret = write_block(sequence, block, buf, check);
+		}
 		if (ret == 0) {
 			break;
 		}

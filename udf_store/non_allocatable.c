@@ -17,6 +17,7 @@
 
 #include "commit.h"
 #include "directory.h"
+#include "fs.h"
 #include "non_allocatable.h"
 
 #define FILE_NAME "Non-Allocatable Space"
@@ -289,4 +290,82 @@ out:
 	free(buffer);
 	udf_block_list_free(&failed);
 	return moved > 0;
+}
+
+static void set_state(uint8_t *states, uint32_t first, uint32_t count,
+		      uint32_t lbn, uint64_t blocks, uint8_t state)
+{
+	uint64_t end = lbn + blocks;
+	uint32_t i = lbn < first ? 0 : lbn - first;
+
+	for (; i < count && first + i < end; i++) {
+		if (states[i] != UDF_BLOCK_FREE) {
+			states[i] = state;
+		}
+	}
+}
+
+static void mark_relocated(struct udf_fs *fs, uint32_t first, uint32_t count,
+			   uint8_t *states)
+{
+	struct udf_sparing_entry *entries = NULL;
+	uint32_t n = 0;
+
+	if (udf_volume_sparing_entries(fs->volume, &entries, &n) < 0) {
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (entries[i].original < UDF_SPARE_DEFECTIVE) {
+			set_state(states, first, count, entries[i].original,
+				  fs->info->packet_blocks,
+				  UDF_BLOCK_RELOCATED);
+		}
+	}
+	free(entries);
+}
+
+static void mark_defective(struct udf_fs *fs, uint32_t first, uint32_t count,
+			   uint8_t *states)
+{
+	struct udf_block_list bad = { .count = 0 };
+	struct udf_node *file = NULL;
+
+	if (udf_volume_bad_packets(fs->volume, &bad) == 0) {
+		for (size_t i = 0; i < bad.count; i++) {
+			set_state(states, first, count, bad.blocks[i],
+				  fs->info->packet_blocks,
+				  UDF_BLOCK_DEFECTIVE);
+		}
+	}
+	udf_block_list_free(&bad);
+	if (find_file(fs, &file) < 0) {
+		return;
+	}
+	pthread_rwlock_rdlock(&file->lock);
+	for (size_t i = 0; i < file->map.count; i++) {
+		const struct udf_extent *e = &file->map.extents[i];
+
+		if (e->type == UDF_EXTENT_ALLOCATED) {
+			set_state(states, first, count, e->lbn, e->count,
+				  UDF_BLOCK_DEFECTIVE);
+		}
+	}
+	pthread_rwlock_unlock(&file->lock);
+	udf_node_put(file, 1);
+}
+
+int udf_fs_map(struct udf_fs *fs, uint32_t first, uint32_t count,
+	       uint8_t *states)
+{
+	int ret = udf_space_look(&fs->space, first, count, states);
+
+	if (ret < 0) {
+		return ret;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		states[i] = states[i] ? UDF_BLOCK_FREE : UDF_BLOCK_USED;
+	}
+	mark_relocated(fs, first, count, states);
+	mark_defective(fs, first, count, states);
+	return 0;
 }

@@ -160,6 +160,13 @@ static int chunk_load(struct udf_space *space, uint32_t index)
 		goto fail;
 	}
 	ret = udf_volume_read(space->volume, lbn, blocks, bytes);
+	if (ret == -EIO && space->rebuilding) {
+		/* Used, all of it, until it is computed. */
+		memset(bytes, 0, space->chunk_bytes);
+		memset(dirty, true, blocks * sizeof(*dirty));
+		space->damaged = true;
+		ret = 0;
+	}
 	if (ret < 0) {
 		goto fail;
 	}
@@ -173,8 +180,25 @@ fail:
 	return ret;
 }
 
+/* A header for a bitmap whose own cannot be read. */
+static void make_up_header(struct udf_space *space,
+			   struct udf_space_bitmap *bitmap)
+{
+	udf_volume_log(space->volume, UDF_LOG_WARNING,
+		       "the space bitmap cannot be read: it is computed from "
+		       "the tree");
+	*bitmap = (struct udf_space_bitmap){
+		.tag.id = UDF_TAG_SPACE_BITMAP,
+		.tag.version = space->info->revision >= 0x0200 ? 3 : 2,
+		.tag.location = space->info->space_bitmap_block,
+		.bits = space->info->partition_blocks,
+		.bytes = (space->info->partition_blocks + 7) / 8,
+	};
+	space->damaged = true;
+}
+
 int udf_space_open(struct udf_space *space, struct udf_volume *volume,
-		   uint32_t free_blocks)
+		   uint32_t free_blocks, bool rebuild)
 {
 	const struct udf_volume_info *info = udf_volume_info(volume);
 	struct udf_space_bitmap bitmap = { .bits = 0 };
@@ -185,6 +209,7 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 	*space = (struct udf_space){
 		.volume = volume,
 		.info = info,
+		.rebuilding = rebuild,
 	};
 	pthread_mutex_init(&space->lock, NULL);
 
@@ -196,11 +221,13 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 		return -ENOMEM;
 	}
 	ret = udf_volume_read(volume, info->space_bitmap_block, 1, header);
-	if (ret < 0) {
-		goto out;
+	if (ret == 0) {
+		ret = decode_space_bitmap(header, info->block_size,
+					  UDF_ANY_LOCATION, &bitmap);
+	} else if (ret == -EIO && rebuild) {
+		make_up_header(space, &bitmap);
+		ret = 0;
 	}
-	ret = decode_space_bitmap(header, info->block_size, UDF_ANY_LOCATION,
-				  &bitmap);
 	if (ret < 0) {
 		goto out;
 	}
@@ -236,7 +263,7 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 	}
 	ret = 0;
 	space->free_blocks = free_blocks;
-	if (free_blocks > space->bits) {
+	if (free_blocks > space->bits || space->damaged) {
 		space->free_blocks = 0;
 		for (uint32_t i = 0; i < space->chunk_count; i++) {
 			ret = chunk_load(space, i);
@@ -247,6 +274,7 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 		}
 	}
 out:
+	space->rebuilding = false;
 	free(header);
 	if (ret < 0) {
 		udf_space_close(space);
@@ -477,6 +505,28 @@ void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count)
 	/* Without memory the blocks stay taken until the next recovery. */
 }
 
+int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
+		   uint8_t *is_free)
+{
+	int ret = 0;
+
+	if (count > space->bits || lbn > space->bits - count) {
+		return -EINVAL;
+	}
+	pthread_mutex_lock(&space->lock);
+	for (uint32_t i = 0; i < count && ret == 0; i++) {
+		uint64_t bit = 0;
+		uint32_t index = bit_chunk(space, lbn + i, &bit);
+
+		ret = chunk_load(space, index);
+		if (ret == 0) {
+			is_free[i] = bit_get(space->chunks[index].bytes, bit);
+		}
+	}
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
 uint64_t udf_space_free(struct udf_space *space)
 {
 	uint64_t blocks = 0;
@@ -650,6 +700,7 @@ int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 
 	*changed = 0;
 	pthread_mutex_lock(&space->lock);
+	space->rebuilding = true;
 	space->free_blocks = 0;
 	for (uint32_t i = 0; i < space->chunk_count; i++) {
 		ret = chunk_load(space, i);
@@ -681,6 +732,7 @@ int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 		lbn++;
 	}
 out:
+	space->rebuilding = false;
 	pthread_mutex_unlock(&space->lock);
 	return ret;
 }

@@ -51,14 +51,18 @@ struct udf_space {
 	struct udf_run_list released;
 	struct udf_run_list withheld; /* bad: taken for good */
 	uint32_t hint;
+	bool rebuilding; /* what cannot be read counts as used */
+	bool damaged; /* parts could not be read at the open */
 };
 
 /*
  * Read the bitmap's header. free_blocks: what the integrity descriptor says,
- * or UINT32_MAX to count now. -EUCLEAN: no usable bitmap.
+ * or UINT32_MAX to count now. -EUCLEAN: no usable bitmap. With rebuild, what
+ * cannot be read is taken for used and damaged is set: the caller has to call
+ * udf_space_rebuild() then.
  */
 int udf_space_open(struct udf_space *space, struct udf_volume *volume,
-		   uint32_t free_blocks);
+		   uint32_t free_blocks, bool rebuild);
 void udf_space_close(struct udf_space *space);
 
 /*
@@ -78,6 +82,10 @@ int udf_space_take(struct udf_space *space, uint32_t goal, uint32_t *lbn);
 
 /* These blocks are free when the next commit has ended. */
 void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count);
+
+/* For each of the blocks, whether it is free; -EINVAL, -EIO. */
+int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
+		   uint8_t *is_free);
 
 /* What can be allocated, and what will be after a commit. */
 uint64_t udf_space_free(struct udf_space *space);

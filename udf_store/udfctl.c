@@ -17,6 +17,9 @@ static const struct {
 } commands[] = {
 	{"info", udfctl_info, "what the volume says of itself"},
 	{"sparing", udfctl_sparing, "spare packets, and what was relocated"},
+	{"scrub", udfctl_scrub, "read all, and make well what is going bad"},
+	{"map", udfctl_map, "a picture of the medium"},
+	{"defects", udfctl_defects, "which files are damaged"},
 	{"status", udfctl_status, "mounted volumes, and what is open on them"},
 	{"purge", udfctl_purge, "hold writers while a program scans files"},
 };

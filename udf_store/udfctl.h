@@ -20,6 +20,9 @@ typedef int (*udfctl_fn)(int argc, char **argv);
 
 int udfctl_info(int argc, char **argv);
 int udfctl_sparing(int argc, char **argv);
+int udfctl_scrub(int argc, char **argv);
+int udfctl_map(int argc, char **argv);
+int udfctl_defects(int argc, char **argv);
 int udfctl_status(int argc, char **argv);
 int udfctl_purge(int argc, char **argv);
 
@@ -38,6 +41,9 @@ int udfctl_path_arguments(int argc, char **argv, char **path, bool *json);
 /* Errors and warnings of the engine to stderr; private_data: the path. */
 void udfctl_show_log(void *private_data, enum udf_log_level level,
 		     const char *line);
+
+/* Text as a JSON string, with its quotes. */
+void udfctl_json_text(const char *text);
 
 /* Members of a JSON object, a line each, with a comma behind. */
 void udfctl_json_string(const char *name, const char *text);

@@ -118,6 +118,40 @@ static void take_text(char *to, const char *from)
 	to[UDF_TEXT_LEN - 1] = '\0';
 }
 
+static int take_entries(int fd, struct udfctl_facts *facts)
+{
+	struct udfd_sparing_entries request = {
+		.magic = UDFD_IOCTL_MAGIC,
+		.version = UDFD_IOCTL_VERSION,
+	};
+	uint32_t i = 0;
+
+	do {
+		struct udf_sparing_entry *bigger = NULL;
+
+		request.first = facts->entry_count;
+		if (ioctl(fd, UDFD_IOC_SPARING_ENTRIES, &request) != 0) {
+			return -errno;
+		}
+		bigger = realloc(facts->entries,
+				 (facts->entry_count + UDFD_SPARING_ENTRIES) *
+					 sizeof(*bigger));
+		if (bigger == NULL) {
+			return -ENOMEM;
+		}
+		facts->entries = bigger;
+		for (i = 0; i < request.count && i < UDFD_SPARING_ENTRIES;
+		     i++) {
+			bigger[facts->entry_count].original =
+				request.entries[i].original;
+			bigger[facts->entry_count].mapped =
+				request.entries[i].mapped;
+			facts->entry_count++;
+		}
+	} while (request.count > 0 && facts->entry_count < request.total);
+	return 0;
+}
+
 /* 0, or -ENOTTY when path is not on a mount of udfd. */
 static int facts_of_mount(const char *path, struct udfctl_facts *facts)
 {
@@ -173,7 +207,11 @@ static int facts_of_mount(const char *path, struct udfctl_facts *facts)
 	facts->free_spare_blocks = sparing.free_spare_blocks;
 	facts->copies = sparing.table_copies;
 	facts->sequence = sparing.table_sequence;
-	ret = 0;
+	if (ioctl(fd, UDFD_IOC_DEFECT_INFO, &facts->defects) != 0) {
+		ret = -errno;
+		goto out;
+	}
+	ret = take_entries(fd, facts);
 
 out:
 	close(fd);

@@ -6,6 +6,7 @@
 #ifndef UDF_STORE_UDFCTL_FACTS_H
 #define UDF_STORE_UDFCTL_FACTS_H
 
+#include "udfd_ioctl.h"
 #include "volume.h"
 
 /* Both sources fill in these, so that there is one way to print them. */
@@ -37,9 +38,10 @@ struct udfctl_facts {
 	uint32_t free_spare_blocks;
 	uint32_t copies;
 	uint32_t sequence;
-	/* Only when not mounted: */
 	struct udf_sparing_entry *entries;
 	uint32_t entry_count;
+	/* Only when mounted: since then. */
+	struct udfd_defect_info defects;
 };
 
 /*

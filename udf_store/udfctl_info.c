@@ -36,6 +36,30 @@ static void format_revision(const struct udfctl_facts *facts, char *text,
 		 facts->revision & 0xFF);
 }
 
+static void print_counter(const char *name, uint64_t value, const char *comma)
+{
+	printf("    \"%s\": %" PRIu64 "%s\n", name, value, comma);
+}
+
+/* What was met since the mount. */
+static void print_defects_json(const struct udfd_defect_info *defects)
+{
+	printf("  \"defects\": {\n");
+	print_counter("verified_blocks", defects->verified_blocks, ",");
+	print_counter("verify_failures", defects->suspect_packets, ",");
+	print_counter("relocated_packets", defects->relocated_packets, ",");
+	print_counter("unsaved_packets", defects->unsaved_packets, ",");
+	print_counter("retries", defects->retries, ",");
+	print_counter("unreadable_blocks", defects->unreadable_blocks, ",");
+	print_counter("lost_blocks", defects->lost_blocks, ",");
+	print_counter("bad_packets", defects->bad_packets, ",");
+	print_counter("memory_limit", defects->memory_limit, ",");
+	print_counter("memory_used", defects->memory_used, ",");
+	print_counter("memory_most", defects->memory_most, ",");
+	print_counter("memory_failed", defects->memory_failed, "");
+	printf("  },\n");
+}
+
 static void print_info_json(const struct udfctl_facts *facts)
 {
 	char revision[16] = {0};
@@ -73,6 +97,9 @@ static void print_info_json(const struct udfctl_facts *facts)
 	udfctl_json_string("modifier", facts->modifier);
 	udfctl_json_number("total_spare_blocks", facts->total_spare_blocks);
 	udfctl_json_number("free_spare_blocks", facts->free_spare_blocks);
+	if (facts->mounted) {
+		print_defects_json(&facts->defects);
+	}
 	/* No comma after the last. */
 	printf("  \"sparable\": %s\n}\n", facts->sparable ? "true" : "false");
 }
@@ -127,6 +154,13 @@ static void print_info(const struct udfctl_facts *facts)
 	}
 	if (facts->abstract[0] != '\0') {
 		printf("%-16s %s\n", "abstract", facts->abstract);
+	}
+	if (facts->mounted && facts->defect_managed) {
+		printf("%-16s %" PRIu64 " relocated, %" PRIu64
+		       " without a spare, %" PRIu64 " blocks lost\n",
+		       "bad packets", facts->defects.relocated_packets,
+		       facts->defects.unsaved_packets,
+		       facts->defects.lost_blocks);
 	}
 	if (facts->sparable) {
 		printf("%-16s %u of %u blocks free\n", "spares",

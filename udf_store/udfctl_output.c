@@ -39,11 +39,11 @@ int udfctl_path_arguments(int argc, char **argv, char **path, bool *json)
 	return -1;
 }
 
-void udfctl_json_string(const char *name, const char *text)
+void udfctl_json_text(const char *text)
 {
 	const char *p = NULL;
 
-	printf("  \"%s\": \"", name);
+	putchar('"');
 	for (p = text; *p != '\0'; p++) {
 		unsigned char c = (unsigned char)*p;
 
@@ -55,7 +55,14 @@ void udfctl_json_string(const char *name, const char *text)
 			putchar(c);
 		}
 	}
-	printf("\",\n");
+	putchar('"');
+}
+
+void udfctl_json_string(const char *name, const char *text)
+{
+	printf("  \"%s\": ", name);
+	udfctl_json_text(text);
+	printf(",\n");
 }
 
 void udfctl_json_number(const char *name, int64_t value)

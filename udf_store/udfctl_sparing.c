@@ -28,33 +28,31 @@ static void print_sparing_json(const struct udfctl_facts *facts)
 	udfctl_json_number("total_spare_blocks", facts->total_spare_blocks);
 	udfctl_json_number("free_spare_blocks", facts->free_spare_blocks);
 	udfctl_json_number("table_copies", facts->copies);
-	if (!facts->mounted) {
-		printf("  \"relocated\": [");
-		for (i = 0; i < facts->entry_count; i++) {
-			const struct udf_sparing_entry *entry =
-				&facts->entries[i];
+	printf("  \"relocated\": [");
+	for (i = 0; i < facts->entry_count; i++) {
+		const struct udf_sparing_entry *entry =
+			&facts->entries[i];
 
-			if (is_special(entry)) {
-				continue;
-			}
-			printf("%s{\"original\": %u, \"mapped\": %u}", comma,
-			       entry->original, entry->mapped);
-			comma = ", ";
+		if (is_special(entry)) {
+			continue;
 		}
-		printf("],\n  \"defective\": [");
-		comma = "";
-		for (i = 0; i < facts->entry_count; i++) {
-			const struct udf_sparing_entry *entry =
-				&facts->entries[i];
-
-			if (entry->original != UDF_SPARE_DEFECTIVE) {
-				continue;
-			}
-			printf("%s%u", comma, entry->mapped);
-			comma = ", ";
-		}
-		printf("],\n");
+		printf("%s{\"original\": %u, \"mapped\": %u}", comma,
+		       entry->original, entry->mapped);
+		comma = ", ";
 	}
+	printf("],\n  \"defective\": [");
+	comma = "";
+	for (i = 0; i < facts->entry_count; i++) {
+		const struct udf_sparing_entry *entry =
+			&facts->entries[i];
+
+		if (entry->original != UDF_SPARE_DEFECTIVE) {
+			continue;
+		}
+		printf("%s%u", comma, entry->mapped);
+		comma = ", ";
+	}
+	printf("],\n");
 	printf("  \"table_sequence\": %u\n}\n", facts->sequence);
 }
 
@@ -75,7 +73,6 @@ static void print_sparing(const struct udfctl_facts *facts)
 	if (facts->mounted) {
 		printf("%-16s %s\n", "management",
 		       facts->defect_managed ? "on" : "off");
-		return;
 	}
 	for (i = 0; i < facts->entry_count; i++) {
 		const struct udf_sparing_entry *entry = &facts->entries[i];

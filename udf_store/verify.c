@@ -593,7 +593,10 @@ static void keep_failed(struct udf_verify *verify, uint32_t first, uint32_t end,
 	}
 }
 
-/* The blocks that gather_packet() did not get are lost for good now. */
+/*
+ * The blocks that gather_packet() did not get are lost for good now: a line
+ * for each run of them.
+ */
 static void report_losses(struct udf_verify *verify,
 			  const struct udf_block_list *lost)
 {
@@ -601,11 +604,18 @@ static void report_losses(struct udf_verify *verify,
 	size_t i = 0;
 
 	udf_partition_count(&partition->counts.lost_blocks, lost->count);
-	for (i = 0; i < lost->count; i++) {
+	while (i < lost->count) {
+		uint32_t first = lost->blocks[i];
+		uint32_t count = 0;
+
+		while (i < lost->count && lost->blocks[i] == first + count) {
+			udf_partition_note_damage(partition, first + count);
+			count++;
+			i++;
+		}
 		udf_log(partition->log, UDF_LOG_ERROR,
-			"defect event=lost block=%u packet=%u",
-			lost->blocks[i], packet_of(verify, lost->blocks[i]));
-		udf_partition_note_damage(partition, lost->blocks[i]);
+			"defect event=lost block=%u blocks=%u packet=%u",
+			first, count, packet_of(verify, first));
 	}
 }
 
@@ -675,6 +685,69 @@ static void log_relocations(struct udf_verify *verify,
 			done[i].original, done[i].from, done[i].to,
 			counts.sequence, counts.free, counts.total);
 	}
+}
+
+/* verify->packet is on the medium where the packet is, and read at once. */
+static bool rewrite_in_place(struct udf_verify *verify, uint32_t first,
+			     size_t bytes)
+{
+	struct udf_partition *partition = verify->partition;
+	uint32_t run = 0;
+	uint32_t block = udf_partition_map(partition, first, 1, &run);
+	uint64_t offset = block_offset(verify, block);
+	int ret = 0;
+
+	ret = udf_blockdev_write_medium(partition->dev, offset, verify->packet,
+					bytes);
+	if (ret == 0) {
+		ret = udf_blockdev_read_medium(partition->dev, offset,
+					       verify->read_back, bytes);
+	}
+	return ret == 0 &&
+	       memcmp(verify->read_back, verify->packet, bytes) == 0;
+}
+
+/* With drain_lock and map_lock. */
+static int refresh_packet(struct udf_verify *verify, uint32_t first)
+{
+	struct udf_partition *partition = verify->partition;
+	uint32_t end = range_end(verify, first, verify->packet_blocks);
+	size_t bytes = (size_t)(end - first) * partition->block_size;
+	struct udf_block_list lost = {.count = 0};
+	struct relocation relocation = {.original = first};
+	uint32_t run = 0;
+	int ret = 0;
+
+	gather_packet(verify, first, end, &lost);
+	ret = lost.count > 0 ? -EIO : 0;
+	udf_block_list_free(&lost);
+	if (ret != 0 || rewrite_in_place(verify, first, bytes)) {
+		return ret;
+	}
+	relocation.from = udf_partition_map(partition, first, 1, &run);
+	ret = udf_sparing_relocate(partition->sparing, first, verify->packet,
+				   bytes, &relocation.to);
+	if (ret == 0) {
+		ret = udf_sparing_commit(partition->sparing);
+	}
+	if (ret != 0) {
+		return ret;
+	}
+	udf_partition_count(&partition->counts.relocated_packets, 1);
+	log_relocations(verify, &relocation, 1);
+	return 1;
+}
+
+int udf_verify_refresh(struct udf_verify *verify, uint32_t first)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&verify->drain_lock);
+	pthread_rwlock_wrlock(&verify->partition->map_lock);
+	ret = refresh_packet(verify, first);
+	pthread_rwlock_unlock(&verify->partition->map_lock);
+	pthread_mutex_unlock(&verify->drain_lock);
+	return ret;
 }
 
 /* Relocate the suspects that are bad, then write the sparing table. */

@@ -75,6 +75,13 @@ void udf_verify_memory(struct udf_verify *verify,
  */
 int udf_verify_relieve(struct udf_verify *verify);
 
+/*
+ * Write a packet, which is read with difficulty, again where it is; relocate
+ * it when it is not read at once then. 1: relocated; 0: written again; -EIO:
+ * a part cannot be read, nothing is done; -ENOSPC: no spare is left.
+ */
+int udf_verify_refresh(struct udf_verify *verify, uint32_t first);
+
 /* Verify all that was written before the call; as udf_volume_sync(). */
 int udf_verify_sync(struct udf_verify *verify);
 

@@ -720,6 +720,14 @@ void udf_volume_take_damage(struct udf_volume *volume,
 	udf_partition_take_damage(&volume->partition, list);
 }
 
+int udf_volume_scrub(struct udf_volume *volume, uint32_t lbn, uint32_t count,
+		     bool cure, uint32_t slow_ms,
+		     struct udf_scrub_result *result)
+{
+	return udf_partition_scrub(&volume->partition, lbn, count, cure,
+				   slow_ms, result);
+}
+
 static void load_count(const uint64_t *from, uint64_t *to)
 {
 	*to = __atomic_load_n(from, __ATOMIC_RELAXED);

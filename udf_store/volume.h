@@ -23,6 +23,7 @@
 #include "ecma167.h"
 #include "log.h"
 #include "partition.h"
+#include "scrub.h"
 #include "verify.h"
 
 struct udf_volume;
@@ -195,6 +196,11 @@ struct udf_defect_status {
 };
 void udf_volume_defect_status(struct udf_volume *volume,
 			      struct udf_defect_status *status);
+
+/* As udf_partition_scrub(). */
+int udf_volume_scrub(struct udf_volume *volume, uint32_t lbn, uint32_t count,
+		     bool cure, uint32_t slow_ms,
+		     struct udf_scrub_result *result);
 
 /* The integrity descriptor as last read or written. */
 void udf_volume_get_integrity(struct udf_volume *volume,

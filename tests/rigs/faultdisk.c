@@ -51,6 +51,7 @@ struct fault {
 	uint64_t sector;
 	enum fault_kind kind;
 	bool heals; /* the next write of the sector ends the fault */
+	bool once;  /* its first hit ends it */
 	uint64_t hits;
 };
 
@@ -211,8 +212,9 @@ static int control_line(struct fault_table *table, char *line)
 	}
 	if (word != NULL) {
 		fault.heals = strcmp(word, "heal") == 0;
+		fault.once = strcmp(word, "once") == 0;
 		word = strtok_r(NULL, blanks, &save);
-		if (!fault.heals || word != NULL) {
+		if ((!fault.heals && !fault.once) || word != NULL) {
 			return -EINVAL;
 		}
 	}
@@ -298,10 +300,11 @@ static char *control_text(void)
 		const struct fault *fault = &disk.table.faults[i];
 
 		fprintf(out,
-			"%s %" PRIu64 "%s hits %" PRIu64 "\n",
+			"%s %" PRIu64 "%s%s hits %" PRIu64 "\n",
 			kind_names[fault->kind],
 			fault->sector,
 			fault->heals ? " heal" : "",
+			fault->once ? " once" : "",
 			fault->hits);
 	}
 	for (i = 0; i < FAULT_KINDS; i++) {
@@ -400,7 +403,7 @@ static int disk_write(const char *buf, size_t size, uint64_t offset)
 				ret = backing_write(&byte, bad, bad + 1, bad);
 			}
 		}
-		if (fault.heals) {
+		if (fault.heals || fault.once) {
 			table_remove(&disk.table, i);
 		} else {
 			i += 1;
@@ -438,6 +441,9 @@ static int disk_read(char *buf, size_t size, uint64_t offset)
 		if (fault->kind == FAIL_READ) {
 			table_hit(&disk.table, i);
 			bad = true;
+			if (fault->once) {
+				table_remove(&disk.table, i);
+			}
 		}
 	}
 	pthread_mutex_unlock(&disk.lock);
@@ -666,14 +672,15 @@ static void print_help(void)
 	       "\n"
 	       "Lines of the control file (a sector has 512 bytes; COUNT is 1\n"
 	       "if left out):\n"
-	       "  fail-write SECTOR [COUNT] [heal]     EIO, not written\n"
-	       "  fail-read SECTOR [COUNT] [heal]      EIO\n"
-	       "  drop-write SECTOR [COUNT] [heal]     success, not written\n"
-	       "  corrupt-write SECTOR [COUNT] [heal]  success, one byte wrong\n"
-	       "  clear                                no defects, no counts\n"
+	       "  fail-write SECTOR [COUNT] [heal|once]     EIO, not written\n"
+	       "  fail-read SECTOR [COUNT] [heal|once]      EIO\n"
+	       "  drop-write SECTOR [COUNT] [heal|once]     success, not written\n"
+	       "  corrupt-write SECTOR [COUNT] [heal|once]  success, a byte wrong\n"
+	       "  clear                                     no defects, no counts\n"
 	       "With heal the next write of the sector is the last to suffer,\n"
-	       "and repairs its reads. Reading the control file lists\n"
-	       "the defects and how often each was hit.\n"
+	       "and repairs its reads. With once the first hit ends the defect.\n"
+	       "Reading the control file lists the defects and how often each\n"
+	       "was hit.\n"
 	       "\n"
 	       "Ends at fusermount3 -u MOUNTPOINT, SIGTERM, SIGINT or SIGHUP.\n"
 	       "Exit status: 0, or 1 with a line on stderr.\n");

@@ -13,14 +13,19 @@
  *   2. ICBs of files; blocks of directories with the names that are new, but
  *      with the names that go still there
  *   3. ICBs of directories, which make appended names visible
- *   4. blocks of directories without the names that go
+ *   4. blocks of directories without the FIDs of names that have another one
+ *      now
+ *   5. blocks of directories without the names that go
  *
  * After it the blocks that N does not use are free. So a name never leads to
  * an ICB that is not there, a file that is renamed has its old name, its new
  * name or both, and no block of O is used for something else before N is
  * complete. What a power cut can leave behind is repaired at the next mount
  * (recover.c): link counts that are off by the commit's changes, two FIDs of
- * one name, blocks that nothing uses.
+ * one name, blocks that nothing uses. Of the two FIDs the older one stays,
+ * unless what it leads to has another name and the newer one's has not: so it
+ * may not outlive the old name of a file that came in its place, hence step 4
+ * before 5.
  *
  * Many callers that wait at once are served by one commit.
  */
@@ -48,6 +53,7 @@ enum phase {
 	PHASE_NEW,
 	PHASE_NAMES,
 	PHASE_DIRECTORIES,
+	PHASE_REPLACED,
 	PHASE_REMOVALS,
 	PHASE_COUNT,
 };
@@ -192,19 +198,32 @@ static int store_node(void *private_data, uint32_t lbn, const uint8_t *block,
 			 lbn, block);
 }
 
-static int store_directory(void *private_data, uint32_t lbn,
-			   const uint8_t *block, bool last)
+static enum phase phase_of_stage(enum udf_directory_stage stage)
 {
-	return image_add(private_data, last ? PHASE_REMOVALS : PHASE_NAMES,
-			 lbn, block);
+	switch (stage) {
+	case UDF_STAGE_NAMES:
+		return PHASE_NAMES;
+	case UDF_STAGE_REPLACED:
+		return PHASE_REPLACED;
+	case UDF_STAGE_REMOVED:
+		break;
+	}
+	return PHASE_REMOVALS;
+}
+
+static int store_directory(void *private_data, uint32_t lbn,
+			   const uint8_t *block,
+			   enum udf_directory_stage stage)
+{
+	return image_add(private_data, phase_of_stage(stage), lbn, block);
 }
 
 static int store_embedded(void *private_data, struct udf_node *node,
-			  const uint8_t *data, bool last)
+			  const uint8_t *data, enum udf_directory_stage stage)
 {
 	struct snapshot *snapshot = private_data;
 
-	snapshot->icb_phase = last ? PHASE_REMOVALS : PHASE_NAMES;
+	snapshot->icb_phase = phase_of_stage(stage);
 	if (node->fresh) {
 		snapshot->icb_phase = PHASE_NEW;
 	}

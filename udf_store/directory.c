@@ -6,21 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "directory.h"
+#include "directory_data.h"
 #include "file.h"
 #include "state.h"
-
-/* What a medium writes whole: a FID of ours lies within one of these. */
-#define SECTOR 512u
-
-/* A FID without a name, padded. */
-#define FID_MIN 40u
-
-/* What of a FID a removal changes: the tag and the fields up to the ICB. */
-#define FID_HEAD 40u
-
-/* Free slots by length in steps of 4 bytes; longer ones are not used. */
-#define SLOT_CLASSES (SECTOR / 4 + 1)
 
 /* Directories beyond are not loaded: 16 million names and more. */
 #define DIRECTORY_SIZE_MAX (1u << 30)
@@ -31,60 +19,6 @@
 
 /* The name of a deleted FID (UDF 2.1.1): 254, it had 8 bit characters. */
 #define DELETED_COMPRESSION_ID 254u
-
-#define NO_ENTRY UINT32_MAX
-
-enum {
-	BLOCK_ADDED = 1,   /* must be written before removals may be */
-	BLOCK_REMOVED = 2, /* has removals */
-};
-
-struct name_entry {
-	uint32_t offset;
-	uint32_t hash;
-	uint32_t next; /* of the bucket, or of the unused ones */
-};
-
-struct removed_fid {
-	uint32_t offset;
-	uint32_t length;
-	uint8_t head[FID_HEAD]; /* before it was removed */
-};
-
-struct removed_list {
-	struct removed_fid *items;
-	size_t count;
-	size_t capacity;
-};
-
-struct slot_class {
-	uint32_t *offsets;
-	size_t count;
-	size_t capacity;
-};
-
-struct udf_directory {
-	uint8_t *data;
-	uint32_t size;
-	uint32_t capacity;
-	uint8_t *block_flags; /* BLOCK_*, per block */
-	uint32_t block_flags_count;
-
-	struct name_entry *entries;
-	uint32_t entry_count; /* used or on the unused list */
-	uint32_t entry_capacity;
-	uint32_t unused_first;
-	uint32_t *buckets;
-	uint32_t bucket_count; /* a power of two */
-	uint32_t live;
-
-	struct slot_class slots[SLOT_CLASSES];
-	struct removed_list removed;  /* since the last snapshot */
-	struct removed_list removing; /* in the running commit */
-
-	uint32_t parent_offset; /* NO_ENTRY: no parent FID */
-	struct slot_class duplicates; /* FIDs hidden by another of that name */
-};
 
 /*
  * The name of a FID as we show it. One that a path component cannot be, or
@@ -123,17 +57,6 @@ static void fid_shown_name(const struct udf_fid *fid, char *name)
 	}
 }
 
-static uint32_t name_hash(const char *name)
-{
-	uint32_t hash = 2166136261u;
-
-	for (const char *p = name; *p != '\0'; p++) {
-		hash ^= (uint8_t)*p;
-		hash *= 16777619u;
-	}
-	return hash ^ (hash >> 15);
-}
-
 void udf_directory_free(struct udf_directory *directory)
 {
 	if (directory == NULL) {
@@ -143,10 +66,11 @@ void udf_directory_free(struct udf_directory *directory)
 		free(directory->slots[i].offsets);
 	}
 	free(directory->duplicates.offsets);
+	free(directory->retargeted.items);
+	udf_hash_set_clear(&directory->removed_names);
 	free(directory->removed.items);
 	free(directory->removing.items);
-	free(directory->entries);
-	free(directory->buckets);
+	udf_name_index_free(&directory->index);
 	free(directory->block_flags);
 	free(directory->data);
 	free(directory);
@@ -159,17 +83,11 @@ static struct udf_directory *directory_alloc(void)
 	if (directory == NULL) {
 		return NULL;
 	}
-	directory->unused_first = NO_ENTRY;
-	directory->parent_offset = NO_ENTRY;
-	directory->bucket_count = 16;
-	directory->buckets = malloc(directory->bucket_count *
-				    sizeof(*directory->buckets));
-	if (directory->buckets == NULL) {
+	directory->parent_offset = UDF_NO_ENTRY;
+	if (udf_name_index_init(&directory->index) < 0) {
 		free(directory);
 		return NULL;
 	}
-	memset(directory->buckets, 0xFF,
-	       directory->bucket_count * sizeof(*directory->buckets));
 	return directory;
 }
 
@@ -235,11 +153,7 @@ static int slot_list_add(struct slot_class *list, uint32_t offset)
 	return ret;
 }
 
-/*
- * A slot that can be taken again. One that crosses a sector cannot be changed
- * at one stroke and stays unused; so does one for which there is no memory.
- */
-static void slot_add(struct udf_directory *directory, uint32_t offset,
+void udf_directory_add_slot(struct udf_directory *directory, uint32_t offset,
 		     uint32_t length)
 {
 	if (length < FID_MIN || length > SECTOR || length % 4 != 0) {
@@ -251,120 +165,34 @@ static void slot_add(struct udf_directory *directory, uint32_t offset,
 	(void)slot_list_add(&directory->slots[length / 4], offset);
 }
 
-static void index_rehash(struct udf_directory *directory)
-{
-	uint32_t count = directory->bucket_count * 2;
-	uint32_t *buckets = malloc(count * sizeof(*buckets));
-
-	if (buckets == NULL) {
-		return;
-	}
-	memset(buckets, 0xFF, count * sizeof(*buckets));
-	for (uint32_t b = 0; b < directory->bucket_count; b++) {
-		uint32_t i = directory->buckets[b];
-
-		while (i != NO_ENTRY) {
-			struct name_entry *e = &directory->entries[i];
-			uint32_t next = e->next;
-
-			e->next = buckets[e->hash & (count - 1)];
-			buckets[e->hash & (count - 1)] = i;
-			i = next;
-		}
-	}
-	free(directory->buckets);
-	directory->buckets = buckets;
-	directory->bucket_count = count;
-}
-
-/* Room for one more name, so that index_add() cannot fail. */
-static int index_reserve(struct udf_directory *directory)
-{
-	size_t capacity = directory->entry_capacity;
-	void *entries = directory->entries;
-	int ret = 0;
-
-	if (directory->unused_first != NO_ENTRY) {
-		return 0;
-	}
-	ret = array_room(&entries, directory->entry_count, &capacity,
-			 sizeof(struct name_entry));
-	directory->entries = entries;
-	directory->entry_capacity = (uint32_t)capacity;
-	return ret;
-}
-
-static void index_add(struct udf_directory *directory, uint32_t hash,
-		      uint32_t offset)
-{
-	uint32_t i = directory->unused_first;
-	uint32_t *bucket = NULL;
-
-	if (i != NO_ENTRY) {
-		directory->unused_first = directory->entries[i].next;
-	} else {
-		i = directory->entry_count++;
-	}
-	bucket = &directory->buckets[hash & (directory->bucket_count - 1)];
-	directory->entries[i] = (struct name_entry){
-		.offset = offset,
-		.hash = hash,
-		.next = *bucket,
-	};
-	*bucket = i;
-	directory->live++;
-	if (directory->live > directory->bucket_count) {
-		index_rehash(directory);
-	}
-}
-
-static void index_remove(struct udf_directory *directory, uint32_t hash,
-			 uint32_t offset)
-{
-	uint32_t *p =
-		&directory->buckets[hash & (directory->bucket_count - 1)];
-
-	while (*p != NO_ENTRY) {
-		struct name_entry *e = &directory->entries[*p];
-		uint32_t i = *p;
-
-		if (e->offset == offset) {
-			*p = e->next;
-			e->next = directory->unused_first;
-			directory->unused_first = i;
-			directory->live--;
-			return;
-		}
-		p = &e->next;
-	}
-}
-
-/* The offset of a name's FID; NO_ENTRY: it is not there. */
+/* The offset of a name's FID; UDF_NO_ENTRY: it is not there. */
 static uint32_t index_find(const struct udf_directory *directory,
 			   const char *name, uint32_t hash)
 {
-	uint32_t i = directory->buckets[hash & (directory->bucket_count - 1)];
+	const struct udf_name_entry *e = NULL;
+	uint32_t position = UDF_NO_ENTRY;
 	char shown[UDF_SHOWN_NAME_MAX];
 
-	while (i != NO_ENTRY) {
-		const struct name_entry *e = &directory->entries[i];
+	for (;;) {
 		struct udf_fid fid = { .name_length = 0 };
 
-		if (e->hash == hash &&
-		    fid_at(directory, e->offset, &fid) > 0) {
+		e = udf_name_index_next(&directory->index, hash, &position);
+		if (e == NULL) {
+			return UDF_NO_ENTRY;
+		}
+		if (fid_at(directory, e->offset, &fid) > 0) {
 			fid_shown_name(&fid, shown);
 			if (strcmp(shown, name) == 0) {
 				return e->offset;
 			}
 		}
-		i = e->next;
 	}
-	return NO_ENTRY;
 }
 
 /*
- * Index one FID. Of two with one name the newer file is shown: this is what
- * an interrupted commit can leave behind (commit.c).
+ * Index one FID. Of two with one name the older FID is shown: an interrupted
+ * commit can leave such behind (commit.c), and nobody was told yet that the
+ * newer one is there.
  */
 static int index_fid(struct udf_directory *directory, uint32_t offset,
 		     uint32_t length, const struct udf_fid *fid)
@@ -376,11 +204,11 @@ static int index_fid(struct udf_directory *directory, uint32_t offset,
 	int ret = 0;
 
 	if (fid->characteristics & UDF_FID_DELETED) {
-		slot_add(directory, offset, length);
+		udf_directory_add_slot(directory, offset, length);
 		return 0;
 	}
 	if (fid->characteristics & UDF_FID_PARENT) {
-		if (directory->parent_offset == NO_ENTRY) {
+		if (directory->parent_offset == UDF_NO_ENTRY) {
 			directory->parent_offset = offset;
 		}
 		return 0;
@@ -389,24 +217,24 @@ static int index_fid(struct udf_directory *directory, uint32_t offset,
 		return 0;
 	}
 	fid_shown_name(fid, name);
-	hash = name_hash(name);
-	ret = index_reserve(directory);
+	hash = udf_name_hash(name);
+	ret = udf_name_index_reserve(&directory->index);
 	if (ret < 0) {
 		return ret;
 	}
 	other_offset = index_find(directory, name, hash);
-	if (other_offset != NO_ENTRY) {
+	if (other_offset != UDF_NO_ENTRY) {
 		if (fid_at(directory, other_offset, &other) > 0 &&
-		    other.icb.unique_id >= fid->icb.unique_id) {
+		    other.icb.unique_id <= fid->icb.unique_id) {
 			return slot_list_add(&directory->duplicates, offset);
 		}
 		ret = slot_list_add(&directory->duplicates, other_offset);
 		if (ret < 0) {
 			return ret;
 		}
-		index_remove(directory, hash, other_offset);
+		udf_name_index_remove(&directory->index, hash, other_offset);
 	}
-	index_add(directory, hash, offset);
+	udf_name_index_add(&directory->index, hash, offset, false);
 	return 0;
 }
 
@@ -536,8 +364,7 @@ int udf_directory_load(struct udf_node *node)
 	return ret;
 }
 
-/* The partition's block that a byte of the directory is in. */
-static uint32_t data_lbn(const struct udf_node *node, uint32_t offset)
+uint32_t udf_directory_lbn(const struct udf_node *node, uint32_t offset)
 {
 	struct udf_extent e = { .count = 0 };
 
@@ -549,7 +376,7 @@ static uint32_t data_lbn(const struct udf_node *node, uint32_t offset)
 	return e.lbn;
 }
 
-static void mark_blocks(struct udf_node *node, uint32_t offset,
+void udf_directory_mark(struct udf_node *node, uint32_t offset,
 			uint32_t length, uint8_t flag)
 {
 	struct udf_directory *directory = node->directory;
@@ -572,7 +399,7 @@ static int fid_put(struct udf_node *node, uint32_t offset, uint32_t length,
 	fid->tag.id = UDF_TAG_FID;
 	fid->tag.version = fs->tag_version;
 	fid->tag.serial = fs->tag_serial;
-	fid->tag.location = data_lbn(node, offset);
+	fid->tag.location = udf_directory_lbn(node, offset);
 	fid->version_number = 1;
 	ret = encode_fid(fid, encoded, sizeof(encoded));
 	if (ret < 0) {
@@ -616,8 +443,7 @@ static int fid_put_unused(struct udf_node *node, uint32_t offset,
 	return fid_put(node, offset, length, &fid);
 }
 
-/* All FIDs say the block they begin in; after a move they are written anew. */
-static int fids_relocate(struct udf_node *node)
+int udf_directory_relocate(struct udf_node *node)
 {
 	struct udf_directory *directory = node->directory;
 	uint32_t offset = 0;
@@ -632,7 +458,7 @@ static int fids_relocate(struct udf_node *node)
 			return 0;
 		}
 		tag = fid.tag;
-		tag.location = data_lbn(node, offset);
+		tag.location = udf_directory_lbn(node, offset);
 		ret = encode_tag(&tag, &directory->data[offset],
 				 (size_t)length,
 				 (size_t)length - UDF_TAG_LEN);
@@ -662,11 +488,11 @@ static int directory_grow(struct udf_node *node, uint32_t size)
 		if (ret < 0) {
 			return ret;
 		}
-		ret = fids_relocate(node);
+		ret = udf_directory_relocate(node);
 		if (ret < 0) {
 			return ret;
 		}
-		mark_blocks(node, 0, directory->size, BLOCK_ADDED);
+		udf_directory_mark(node, 0, directory->size, BLOCK_ADDED);
 	}
 	if (!node->embedded) {
 		uint64_t blocks = ((uint64_t)size + block_size - 1) /
@@ -711,7 +537,8 @@ static int slot_take(struct udf_node *node, uint32_t length, uint32_t *offset)
 			if (ret < 0) {
 				return ret;
 			}
-			slot_add(directory, *offset + length, rest);
+			udf_directory_add_slot(directory, *offset + length,
+					       rest);
 		}
 		list->count--;
 		return 0;
@@ -735,8 +562,8 @@ static int slot_take(struct udf_node *node, uint32_t length, uint32_t *offset)
 	if (ret < 0) {
 		return ret;
 	}
-	mark_blocks(node, end, left, BLOCK_ADDED);
-	slot_add(directory, end, left);
+	udf_directory_mark(node, end, left, BLOCK_ADDED);
+	udf_directory_add_slot(directory, end, left);
 	*offset = end + left;
 	return 0;
 }
@@ -779,7 +606,7 @@ int udf_directory_init(struct udf_node *node, const struct udf_node *parent)
 	}
 	if (ret == 0) {
 		directory->parent_offset = offset;
-		mark_blocks(node, offset, FID_MIN, BLOCK_ADDED);
+		udf_directory_mark(node, offset, FID_MIN, BLOCK_ADDED);
 	}
 	return ret;
 }
@@ -815,10 +642,10 @@ int udf_directory_find(struct udf_node *node, const char *name,
 	struct udf_directory *directory = node->directory;
 	struct udf_fid fid = { .name_length = 0 };
 	uint8_t cs0[UDF_NAME_MAX];
-	uint32_t offset = index_find(directory, name, name_hash(name));
+	uint32_t offset = index_find(directory, name, udf_name_hash(name));
 	int ret = 0;
 
-	if (offset == NO_ENTRY) {
+	if (offset == UDF_NO_ENTRY) {
 		ret = udf_utf8_to_cs0(name, strlen(name), cs0, sizeof(cs0));
 		return ret < 0 ? ret : -ENOENT;
 	}
@@ -830,7 +657,8 @@ int udf_directory_find(struct udf_node *node, const char *name,
 }
 
 int udf_directory_insert(struct udf_node *node, const char *name,
-			 const struct udf_node *target, uint32_t fid_unique_id)
+			 const struct udf_node *target, uint32_t fid_unique_id,
+			 uint32_t *result)
 {
 	struct udf_directory *directory = node->directory;
 	uint8_t cs0[UDF_NAME_MAX];
@@ -850,9 +678,15 @@ int udf_directory_insert(struct udf_node *node, const char *name,
 		return -ENOENT;
 	}
 	fid.name_length = (uint8_t)ret;
+	if (!target->fresh && node->file_type == UDF_FT_DIRECTORY &&
+	    udf_hash_set_has(&directory->removed_names, udf_name_hash(name))) {
+		/* Until the end of the commit the medium has both FIDs of the
+		 * name, and has to tell which one is older. */
+		fid_unique_id = (uint32_t)udf_fs_next_unique_id(node->fs);
+	}
 	fid_set_target(&fid, target, fid_unique_id);
 	length = (uint32_t)udf_fid_size(fid.name_length, 0);
-	ret = index_reserve(directory);
+	ret = udf_name_index_reserve(&directory->index);
 	if (ret < 0) {
 		return ret;
 	}
@@ -864,8 +698,12 @@ int udf_directory_insert(struct udf_node *node, const char *name,
 	if (ret < 0) {
 		return ret;
 	}
-	mark_blocks(node, offset, length, BLOCK_ADDED);
-	index_add(directory, name_hash(name), offset);
+	udf_directory_mark(node, offset, length, BLOCK_ADDED);
+	udf_name_index_add(&directory->index, udf_name_hash(name), offset,
+			   true);
+	if (result != NULL) {
+		*result = offset;
+	}
 	return 0;
 }
 
@@ -876,42 +714,93 @@ static int fid_rewrite(struct udf_node *node, uint32_t offset,
 	uint8_t *data = &node->directory->data[offset];
 	struct udf_tag tag = fid->tag;
 
-	tag.location = data_lbn(node, offset);
+	tag.location = udf_directory_lbn(node, offset);
 	data[18] = fid->characteristics;
 	encode_long_ad(&fid->icb, &data[20]);
 	return encode_tag(&tag, data, length, length - UDF_TAG_LEN);
 }
 
-static int fid_delete(struct udf_node *node, uint32_t offset)
+static int removed_list_add(struct removed_list *list,
+			    const struct removed_fid *fid)
+{
+	void *items = list->items;
+	int ret = array_room(&items, list->count, &list->capacity,
+			     sizeof(*list->items));
+
+	list->items = items;
+	if (ret == 0) {
+		list->items[list->count++] = *fid;
+	}
+	return ret;
+}
+
+static const struct removed_fid *
+removed_list_find(const struct removed_list *list, uint32_t offset)
+{
+	for (size_t i = list->count; i > 0; i--) {
+		if (list->items[i - 1].offset == offset) {
+			return &list->items[i - 1];
+		}
+	}
+	return NULL;
+}
+
+/* What a FID is on the medium, which has it. */
+static void fid_on_medium(const struct udf_directory *directory,
+			  uint32_t offset, uint32_t length,
+			  struct removed_fid *fid)
+{
+	const struct removed_fid *old =
+		removed_list_find(&directory->retargeted, offset);
+
+	if (old != NULL) {
+		*fid = *old;
+		return;
+	}
+	fid->offset = offset;
+	fid->length = length;
+	memcpy(fid->head, &directory->data[offset], FID_HEAD);
+}
+
+/* fresh: the medium has never had it. hash: of its name. */
+static int fid_delete(struct udf_node *node, uint32_t offset, uint32_t hash,
+		      bool fresh)
 {
 	struct udf_directory *directory = node->directory;
 	struct removed_fid removed = { .offset = offset };
 	struct udf_fid fid = { .name_length = 0 };
-	struct removed_list *list = &directory->removed;
-	void *items = list->items;
 	int length = fid_at(directory, offset, &fid);
 	int ret = 0;
 
 	if (length <= 0) {
 		return -EUCLEAN;
 	}
-	ret = array_room(&items, list->count, &list->capacity,
-			 sizeof(*list->items));
-	list->items = items;
-	if (ret < 0) {
-		return ret;
+	if (!fresh) {
+		fid_on_medium(directory, offset, (uint32_t)length, &removed);
+		removed.hash = hash;
+		ret = udf_hash_set_add(&directory->removed_names, hash);
+		if (ret == 0) {
+			ret = removed_list_add(&directory->removed, &removed);
+		}
+		if (ret < 0) {
+			return ret;
+		}
 	}
-	removed.length = (uint32_t)length;
-	memcpy(removed.head, &directory->data[offset], FID_HEAD);
 	/* UDF 2.3.4.2: a deleted FID has no ICB. */
 	fid.characteristics |= UDF_FID_DELETED;
 	fid.icb = (struct udf_ad){ .length = 0 };
 	ret = fid_rewrite(node, offset, &fid, (uint32_t)length);
 	if (ret < 0) {
+		directory->removed.count -= fresh ? 0 : 1;
 		return ret;
 	}
-	list->items[list->count++] = removed;
-	mark_blocks(node, offset, (uint32_t)length, BLOCK_REMOVED);
+	if (fresh) {
+		udf_directory_mark(node, offset, (uint32_t)length, BLOCK_ADDED);
+		udf_directory_add_slot(directory, offset, (uint32_t)length);
+	} else {
+		udf_directory_mark(node, offset, (uint32_t)length,
+				   BLOCK_REMOVED);
+	}
 	return 0;
 }
 
@@ -920,48 +809,110 @@ int udf_directory_remove(struct udf_node *node, uint32_t offset)
 	struct udf_directory *directory = node->directory;
 	struct udf_fid fid = { .name_length = 0 };
 	char name[UDF_SHOWN_NAME_MAX];
+	uint32_t hash = 0;
 	int ret = 0;
 
 	if (fid_at(directory, offset, &fid) <= 0) {
 		return -EUCLEAN;
 	}
 	fid_shown_name(&fid, name);
-	ret = fid_delete(node, offset);
+	hash = udf_name_hash(name);
+	ret = fid_delete(node, offset, hash,
+			 udf_name_index_is_fresh(&directory->index, hash,
+						 offset));
 	if (ret == 0) {
-		index_remove(directory, name_hash(name), offset);
+		udf_name_index_remove(&directory->index, hash, offset);
 	}
 	return ret;
 }
 
-int udf_directory_drop_duplicates(struct udf_node *node)
+size_t udf_directory_hidden_count(const struct udf_node *node)
 {
-	struct slot_class *list = &node->directory->duplicates;
-	int dropped = 0;
+	return node->directory->duplicates.count;
+}
 
-	while (list->count > 0) {
-		list->count--;
-		if (fid_delete(node, list->offsets[list->count]) == 0) {
-			dropped++;
+int udf_directory_hidden(struct udf_node *node, size_t index,
+			 struct udf_dirent *hidden, struct udf_dirent *shown)
+{
+	struct udf_directory *directory = node->directory;
+	uint32_t offset = directory->duplicates.offsets[index];
+	struct udf_fid fid = { .name_length = 0 };
+
+	if (fid_at(directory, offset, &fid) <= 0) {
+		return -EUCLEAN;
+	}
+	entry_fill(node, offset, &fid, hidden);
+	offset = index_find(directory, hidden->name,
+			    udf_name_hash(hidden->name));
+	if (offset == UDF_NO_ENTRY || fid_at(directory, offset, &fid) <= 0) {
+		return -EUCLEAN;
+	}
+	entry_fill(node, offset, &fid, shown);
+	return 0;
+}
+
+int udf_directory_resolve(struct udf_node *node, size_t index,
+			  bool keep_hidden)
+{
+	struct udf_directory *directory = node->directory;
+	struct slot_class *list = &directory->duplicates;
+	struct udf_dirent hidden = { .offset = 0 };
+	struct udf_dirent shown = { .offset = 0 };
+	int ret = udf_directory_hidden(node, index, &hidden, &shown);
+
+	if (ret == 0 && !keep_hidden) {
+		ret = fid_delete(node, hidden.offset,
+				 udf_name_hash(hidden.name), false);
+	} else if (ret == 0) {
+		ret = udf_directory_remove(node, shown.offset);
+		if (ret == 0) {
+			/* The removal left room in the index. */
+			udf_name_index_add(&directory->index,
+					   udf_name_hash(hidden.name),
+					   hidden.offset, false);
 		}
 	}
-	return dropped;
+	if (ret == 0) {
+		list->count--;
+		list->offsets[index] = list->offsets[list->count];
+	}
+	return ret;
+}
+
+bool udf_directory_leads_to(const struct udf_node *node, uint32_t offset,
+			    uint32_t icb)
+{
+	struct udf_fid fid = { .name_length = 0 };
+
+	return fid_at(node->directory, offset, &fid) > 0 &&
+	       (fid.characteristics & UDF_FID_DELETED) == 0 &&
+	       fid_target(node->fs->info, &fid) == icb;
 }
 
 int udf_directory_retarget(struct udf_node *node, uint32_t offset,
 			   const struct udf_node *target,
 			   uint32_t fid_unique_id)
 {
+	struct udf_directory *directory = node->directory;
+	struct removed_fid old = { .offset = offset };
 	struct udf_fid fid = { .name_length = 0 };
-	int length = fid_at(node->directory, offset, &fid);
+	int length = fid_at(directory, offset, &fid);
 	int ret = 0;
 
 	if (length <= 0) {
 		return -EUCLEAN;
 	}
+	if (offset != directory->parent_offset) {
+		fid_on_medium(directory, offset, (uint32_t)length, &old);
+		ret = removed_list_add(&directory->retargeted, &old);
+		if (ret < 0) {
+			return ret;
+		}
+	}
 	fid_set_target(&fid, target, fid_unique_id);
 	ret = fid_rewrite(node, offset, &fid, (uint32_t)length);
 	if (ret == 0) {
-		mark_blocks(node, offset, (uint32_t)length, BLOCK_ADDED);
+		udf_directory_mark(node, offset, (uint32_t)length, BLOCK_ADDED);
 	}
 	return ret;
 }
@@ -971,7 +922,7 @@ int udf_directory_set_parent(struct udf_node *node,
 {
 	uint32_t offset = node->directory->parent_offset;
 
-	if (offset == NO_ENTRY) {
+	if (offset == UDF_NO_ENTRY) {
 		return 0;
 	}
 	return udf_directory_retarget(node, offset, parent,
@@ -983,7 +934,7 @@ int udf_directory_parent(const struct udf_node *node, uint32_t *lbn)
 	const struct udf_directory *directory = node->directory;
 	struct udf_fid fid = { .name_length = 0 };
 
-	if (directory->parent_offset == NO_ENTRY ||
+	if (directory->parent_offset == UDF_NO_ENTRY ||
 	    fid_at(directory, directory->parent_offset, &fid) <= 0) {
 		return -ENOENT;
 	}
@@ -995,7 +946,7 @@ bool udf_directory_is_empty(const struct udf_node *node)
 {
 	const struct udf_directory *directory = node->directory;
 
-	return directory->live == 0 && directory->duplicates.count == 0;
+	return directory->index.live == 0 && directory->duplicates.count == 0;
 }
 
 /* Is this the FID that the index has for its name? */
@@ -1060,137 +1011,4 @@ int udf_directory_each(struct udf_node *node, udf_fid_visit_fn visit,
 		}
 		offset += (uint32_t)length;
 	}
-}
-
-/* Put back, in a copy that begins at from, what removals have changed. */
-static void undo_removals(const struct udf_directory *directory,
-			  uint8_t *copy, uint32_t from, uint32_t length)
-{
-	for (size_t i = 0; i < directory->removed.count; i++) {
-		const struct removed_fid *r = &directory->removed.items[i];
-
-		for (uint32_t k = 0; k < FID_HEAD; k++) {
-			uint32_t at = r->offset + k;
-
-			if (at >= from && at - from < length) {
-				copy[at - from] = r->head[k];
-			}
-		}
-	}
-}
-
-static int store_embedded(struct udf_node *node,
-			  const struct udf_directory_sink *sink)
-{
-	struct udf_directory *directory = node->directory;
-	uint8_t *copy = NULL;
-	int ret = 0;
-
-	copy = malloc(directory->size + 1);
-	if (copy == NULL) {
-		return -ENOMEM;
-	}
-	memcpy(copy, directory->data, directory->size);
-	/* A directory that was never on the medium has nothing to keep. */
-	if (!node->fresh) {
-		undo_removals(directory, copy, 0, directory->size);
-	}
-	ret = sink->store_embedded(sink->private_data, node, copy, false);
-	if (ret == 0 && !node->fresh && directory->removed.count > 0) {
-		ret = sink->store_embedded(sink->private_data, node,
-					   directory->data, true);
-	}
-	free(copy);
-	return ret;
-}
-
-static int store_blocks(struct udf_node *node,
-			const struct udf_directory_sink *sink)
-{
-	struct udf_directory *directory = node->directory;
-	uint32_t block_size = node->fs->info->block_size;
-	uint32_t blocks = (directory->size + block_size - 1) / block_size;
-	uint8_t *copy = malloc(block_size);
-	int ret = 0;
-
-	if (copy == NULL) {
-		return -ENOMEM;
-	}
-	for (uint32_t b = 0; b < blocks && ret == 0; b++) {
-		uint8_t flags = directory->block_flags[b];
-		uint32_t from = b * block_size;
-		uint32_t lbn = data_lbn(node, from);
-
-		if (flags & BLOCK_ADDED) {
-			memcpy(copy, &directory->data[from], block_size);
-			if (!node->fresh) {
-				undo_removals(directory, copy, from,
-					      block_size);
-			}
-			ret = sink->store(sink->private_data, lbn, copy,
-					  false);
-		}
-		if (ret == 0 && (flags & BLOCK_REMOVED)) {
-			ret = sink->store(sink->private_data, lbn,
-					  &directory->data[from], true);
-		}
-	}
-	free(copy);
-	return ret;
-}
-
-int udf_directory_store(struct udf_node *node,
-			const struct udf_directory_sink *sink)
-{
-	struct udf_directory *directory = node->directory;
-	int ret = 0;
-
-	if (node->embedded) {
-		ret = store_embedded(node, sink);
-	} else {
-		ret = store_blocks(node, sink);
-	}
-	if (ret < 0) {
-		return ret;
-	}
-	memset(directory->block_flags, 0, directory->block_flags_count);
-	directory->removing = directory->removed;
-	directory->removed = (struct removed_list){ .items = NULL };
-	return 0;
-}
-
-void udf_directory_moved(struct udf_node *node)
-{
-	struct udf_directory *directory = node->directory;
-
-	if (directory->size == 0) {
-		return;
-	}
-	/* It can only fail on a FID that we could not have read. */
-	(void)fids_relocate(node);
-	mark_blocks(node, 0, directory->size, BLOCK_ADDED);
-}
-
-void udf_directory_stored(struct udf_node *node, bool good)
-{
-	struct udf_directory *directory = node->directory;
-
-	if (directory == NULL) {
-		return;
-	}
-	if (good) {
-		for (size_t i = 0; i < directory->removing.count; i++) {
-			const struct removed_fid *r =
-				&directory->removing.items[i];
-
-			slot_add(directory, r->offset, r->length);
-		}
-	} else if (directory->size > 0) {
-		/* Their slots wait for the next mount; all is written again,
-		 * without the order that this commit could not keep. */
-		mark_blocks(node, 0, directory->size,
-			    BLOCK_ADDED | BLOCK_REMOVED);
-	}
-	free(directory->removing.items);
-	directory->removing = (struct removed_list){ .items = NULL };
 }

@@ -55,16 +55,21 @@ int udf_directory_find(struct udf_node *node, const char *name,
 		       struct udf_dirent *entry);
 
 /*
- * Add a name. The caller knows that it is not there. Checks the name as
- * udf_directory_find() does, and "." and "..". -ENOSPC, -EFBIG.
+ * Add a name. The caller knows that it is not there, or removes the other
+ * FID of the name after this; *offset, unless NULL, is the new one's. Checks
+ * the name as udf_directory_find() does, and "." and "..". -ENOSPC, -EFBIG.
  */
 int udf_directory_insert(struct udf_node *node, const char *name,
-			 const struct udf_node *target, uint32_t fid_unique_id);
+			 const struct udf_node *target, uint32_t fid_unique_id,
+			 uint32_t *offset);
 
 /* Remove the name at an offset. */
 int udf_directory_remove(struct udf_node *node, uint32_t offset);
 
-/* Let the name at an offset lead to another node, at one stroke. */
+/*
+ * Let the name at an offset lead to another node, at one stroke. When it is
+ * removed before the next commit it goes as what it is on the medium.
+ */
 int udf_directory_retarget(struct udf_node *node, uint32_t offset,
 			   const struct udf_node *target,
 			   uint32_t fid_unique_id);
@@ -97,21 +102,40 @@ int udf_directory_each(struct udf_node *node, udf_fid_visit_fn visit,
  * 4/7.2.8), so all of them are to be written again. */
 void udf_directory_moved(struct udf_node *node);
 
-/* Remove FIDs whose name another FID has too; returns how many. */
-int udf_directory_drop_duplicates(struct udf_node *node);
+/*
+ * FIDs whose name another FID has too, which an interrupted commit can leave
+ * behind: one of a name is shown, the others are hidden. How many are hidden;
+ * the index-th of them and the one that is shown in its place; and drop one
+ * of the two, which makes the list shorter.
+ */
+size_t udf_directory_hidden_count(const struct udf_node *node);
+int udf_directory_hidden(struct udf_node *node, size_t index,
+			 struct udf_dirent *hidden, struct udf_dirent *shown);
+int udf_directory_resolve(struct udf_node *node, size_t index,
+			  bool keep_hidden);
+
+/* Is there a name at an offset that leads to an ICB's block? */
+bool udf_directory_leads_to(const struct udf_node *node, uint32_t offset,
+			    uint32_t icb);
 
 /*
  * The commit's snapshot (commit.c), nothing changes meanwhile. Each changed
- * block is given to store: first as it must be before removed names may go,
- * then, last set, as it shall be at the end. lbn is the block; for an
- * embedded directory, store_embedded gets the data. The directory is clean
- * then, and what it removed is on its way.
+ * block is given to store once for each stage in which it is another one than
+ * before. lbn is the block; for an embedded directory, store_embedded gets the
+ * data. The directory is clean then, and what it removed is on its way.
  */
+enum udf_directory_stage {
+	UDF_STAGE_NAMES,    /* new names are there, removed ones still are */
+	UDF_STAGE_REPLACED, /* of two FIDs of a name the old one is not */
+	UDF_STAGE_REMOVED,  /* as it shall be */
+};
+
 struct udf_directory_sink {
 	int (*store)(void *private_data, uint32_t lbn, const uint8_t *block,
-		     bool last);
+		     enum udf_directory_stage stage);
 	int (*store_embedded)(void *private_data, struct udf_node *node,
-			      const uint8_t *data, bool last);
+			      const uint8_t *data,
+			      enum udf_directory_stage stage);
 	void *private_data;
 };
 int udf_directory_store(struct udf_node *node,

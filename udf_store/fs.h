@@ -145,7 +145,7 @@ int udf_fs_link(struct udf_node *node, struct udf_node *directory,
 		const char *name);
 int udf_fs_unlink(struct udf_node *directory, const char *name);
 int udf_fs_rmdir(struct udf_node *directory, const char *name);
-/* flags: 0 or RENAME_NOREPLACE. */
+/* flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
 int udf_fs_rename(struct udf_node *directory, const char *name,
 		  struct udf_node *new_directory, const char *new_name,
 		  unsigned int flags);

@@ -197,7 +197,7 @@ static int create_locked(struct udf_node *directory, const char *name,
 	ret = create_node(directory, create, &node);
 	if (ret == 0) {
 		ret = udf_directory_insert(directory, name, node,
-					   (uint32_t)node->unique_id);
+					   (uint32_t)node->unique_id, NULL);
 	}
 	if (ret < 0) {
 		if (node != NULL) {
@@ -274,7 +274,7 @@ static int link_locked(struct udf_node *node, struct udf_node *directory,
 	/* UDF 3.2.1.1: a further name has a unique id of its own. */
 	unique_id = udf_fs_next_unique_id(node->fs);
 	ret = udf_directory_insert(directory, name, node,
-				   (uint32_t)unique_id);
+				   (uint32_t)unique_id, NULL);
 	if (ret < 0) {
 		return ret;
 	}
@@ -493,6 +493,7 @@ struct rename {
 	const char *name;
 	const char *new_name;
 	bool no_replace;
+	bool exchange;
 	struct udf_dirent entry;
 	struct udf_dirent new_entry;
 	struct udf_node *source;
@@ -522,7 +523,7 @@ static int rename_find(struct rename *r)
 		return ret;
 	}
 	ret = udf_directory_find(r->to, r->new_name, &r->new_entry);
-	if (ret == -ENOENT) {
+	if (ret == -ENOENT && !r->exchange) {
 		return 0;
 	}
 	if (ret < 0) {
@@ -540,12 +541,100 @@ static int rename_find(struct rename *r)
 	return udf_node_get(fs, r->new_entry.icb, &r->target);
 }
 
+/* May both take the other's place? */
+static int check_exchange(const struct rename *r)
+{
+	bool source_moves = udf_node_is_directory(r->source);
+	bool target_moves = udf_node_is_directory(r->target);
+
+	if (r->source->write_once || r->target->write_once) {
+		return -EROFS;
+	}
+	if (r->from == r->to || source_moves == target_moves) {
+		return 0;
+	}
+	if (source_moves && r->to->link_count >= LINK_MAX_UDF) {
+		return -EMLINK;
+	}
+	if (target_moves && r->from->link_count >= LINK_MAX_UDF) {
+		return -EMLINK;
+	}
+	return 0;
+}
+
+/* A directory went from one directory to another. */
+static void directory_moved(struct udf_node *directory, struct udf_node *from,
+			    struct udf_node *to)
+{
+	if (!udf_node_is_directory(directory) || from == to) {
+		return;
+	}
+	(void)udf_directory_set_parent(directory, to);
+	if (from->link_count > 1) {
+		from->link_count--;
+	}
+	to->link_count++;
+}
+
+/*
+ * Let each of two names lead to the other's file. Both get a new FID, and the
+ * old ones go at the end of the commit, so that no file is without a name at
+ * any time (commit.c); recovery knows what to make of the four.
+ */
+static int exchange_locked(struct rename *r)
+{
+	uint64_t unique_id = 0;
+	uint32_t added = 0;
+	uint32_t new_added = 0;
+	int ret = check_exchange(r);
+
+	if (ret == 0) {
+		ret = udf_node_reserve_aeds(r->from);
+	}
+	if (ret == 0) {
+		ret = udf_node_reserve_aeds(r->to);
+	}
+	if (ret == 0) {
+		unique_id = udf_fs_next_unique_id(r->from->fs);
+		ret = udf_directory_insert(r->from, r->name, r->target,
+					   (uint32_t)unique_id, &added);
+	}
+	if (ret < 0) {
+		return ret;
+	}
+	unique_id = udf_fs_next_unique_id(r->from->fs);
+	ret = udf_directory_insert(r->to, r->new_name, r->source,
+				   (uint32_t)unique_id, &new_added);
+	if (ret < 0) {
+		(void)udf_directory_remove(r->from, added);
+		return ret;
+	}
+	ret = udf_directory_remove(r->from, r->entry.offset);
+	if (ret == 0) {
+		ret = udf_directory_remove(r->to, r->new_entry.offset);
+	}
+	if (ret < 0) {
+		return ret;
+	}
+	directory_moved(r->source, r->from, r->to);
+	directory_moved(r->target, r->to, r->from);
+	r->source->attribute = udf_node_now();
+	r->target->attribute = r->source->attribute;
+	udf_commit_dirty(r->source);
+	udf_commit_dirty(r->target);
+	directory_changed(r->from);
+	if (r->to != r->from) {
+		directory_changed(r->to);
+	}
+	return 0;
+}
+
 /* With the locks of both directories; all other renames wait. */
 static int rename_locked(struct rename *r)
 {
 	bool is_directory = udf_node_is_directory(r->source);
 	bool moves = is_directory && r->from != r->to;
-	struct udf_dirent added = { .offset = 0 };
+	uint32_t added = 0;
 	int ret = 0;
 
 	if (r->source->write_once) {
@@ -573,7 +662,7 @@ static int rename_locked(struct rename *r)
 					     r->entry.fid_unique_id);
 	} else {
 		ret = udf_directory_insert(r->to, r->new_name, r->source,
-					   r->entry.fid_unique_id);
+					   r->entry.fid_unique_id, &added);
 	}
 	if (ret < 0) {
 		return ret;
@@ -584,19 +673,12 @@ static int rename_locked(struct rename *r)
 			(void)udf_directory_retarget(
 				r->to, r->new_entry.offset, r->target,
 				r->new_entry.fid_unique_id);
-		} else if (udf_directory_find(r->to, r->new_name, &added) ==
-			   0) {
-			(void)udf_directory_remove(r->to, added.offset);
+		} else {
+			(void)udf_directory_remove(r->to, added);
 		}
 		return ret;
 	}
-	if (moves) {
-		(void)udf_directory_set_parent(r->source, r->to);
-		if (r->from->link_count > 1) {
-			r->from->link_count--;
-		}
-		r->to->link_count++;
-	}
+	directory_moved(r->source, r->from, r->to);
 	if (r->target != NULL) {
 		if (is_directory && r->to->link_count > 1) {
 			r->to->link_count--;
@@ -610,6 +692,24 @@ static int rename_locked(struct rename *r)
 		directory_changed(r->to);
 	}
 	return 0;
+}
+
+/* Of an exchange: may the target go where the source is? */
+static int check_other_way(struct rename *r)
+{
+	int ret = 0;
+
+	if (r->target == r->from || r->target == r->to) {
+		return -EINVAL;
+	}
+	if (!udf_node_is_directory(r->target)) {
+		return 0;
+	}
+	ret = udf_directory_load(r->target);
+	if (ret == 0 && r->from != r->to) {
+		ret = check_not_above(r->target, r->from);
+	}
+	return ret;
 }
 
 static int rename_once(struct rename *r)
@@ -639,7 +739,9 @@ static int rename_once(struct rename *r)
 	if (ret == 0 && (r->source == r->to || r->source == r->from)) {
 		ret = -EINVAL;
 	}
-	if (ret == 0 && r->target != NULL) {
+	if (ret == 0 && r->exchange) {
+		ret = check_other_way(r);
+	} else if (ret == 0 && r->target != NULL) {
 		if (r->target == r->from || r->target == r->to) {
 			ret = -ENOTEMPTY;
 		} else if (udf_node_is_directory(r->target)) {
@@ -659,7 +761,7 @@ static int rename_once(struct rename *r)
 	if (r->target != NULL) {
 		pthread_rwlock_wrlock(&r->target->lock);
 	}
-	ret = rename_locked(r);
+	ret = r->exchange ? exchange_locked(r) : rename_locked(r);
 	if (r->target != NULL) {
 		pthread_rwlock_unlock(&r->target->lock);
 	}
@@ -679,7 +781,8 @@ int udf_fs_rename(struct udf_node *directory, const char *name,
 	unsigned int tries = 0;
 	int ret = 0;
 
-	if ((flags & ~(unsigned int)RENAME_NOREPLACE) != 0) {
+	if (flags != 0 && flags != RENAME_NOREPLACE &&
+	    flags != RENAME_EXCHANGE) {
 		return -EINVAL;
 	}
 	ret = udf_directory_load(directory);
@@ -695,7 +798,8 @@ int udf_fs_rename(struct udf_node *directory, const char *name,
 			.to = new_directory,
 			.name = name,
 			.new_name = new_name,
-			.no_replace = (flags & RENAME_NOREPLACE) != 0,
+			.no_replace = flags == RENAME_NOREPLACE,
+			.exchange = flags == RENAME_EXCHANGE,
 		};
 
 		ret = names_begin(fs, true);

@@ -23,9 +23,24 @@ struct seen {
 	bool is_directory;
 	bool counted; /* its link count is ours to correct */
 	uint32_t links;
-	/* Where the name of a directory is. */
+	uint32_t names;
+	/* Where its first name is. */
 	uint32_t parent;
 	uint32_t offset;
+};
+
+/* A further name of a directory. */
+struct second_name {
+	uint32_t lbn;
+	uint32_t parent;
+	uint32_t offset;
+};
+
+/* Blocks of ICBs that have to be looked at again. */
+struct lbn_list {
+	uint32_t *lbns;
+	size_t count;
+	size_t capacity;
 };
 
 struct walk {
@@ -34,9 +49,12 @@ struct walk {
 	struct seen *table; /* open addressing; size is a power of two */
 	size_t table_size;
 	size_t table_count;
-	uint32_t *queue; /* directories to read */
-	size_t queue_count;
-	size_t queue_capacity;
+	struct lbn_list queue;	/* directories to read */
+	struct lbn_list hiding; /* directories with hidden names */
+	struct second_name *seconds;
+	size_t seconds_count;
+	size_t seconds_capacity;
+	bool resolved; /* names that are still there twice do not count */
 	uint64_t next_unique_id;
 	uint32_t files;
 	uint32_t directories;
@@ -108,22 +126,45 @@ static struct seen *table_entry(struct walk *walk, uint32_t lbn, bool *is_new)
 	return &walk->table[i];
 }
 
-static int queue_add(struct walk *walk, uint32_t lbn)
+static int lbn_list_add(struct lbn_list *list, uint32_t lbn)
 {
-	if (walk->queue_count == walk->queue_capacity) {
-		size_t capacity = walk->queue_capacity < 64
-					  ? 64
-					  : walk->queue_capacity * 2;
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity < 64 ? 64
+						      : list->capacity * 2;
 		uint32_t *bigger = NULL;
 
-		bigger = realloc(walk->queue, capacity * sizeof(*bigger));
+		bigger = realloc(list->lbns, capacity * sizeof(*bigger));
 		if (bigger == NULL) {
 			return -ENOMEM;
 		}
-		walk->queue = bigger;
-		walk->queue_capacity = capacity;
+		list->lbns = bigger;
+		list->capacity = capacity;
 	}
-	walk->queue[walk->queue_count++] = lbn;
+	list->lbns[list->count++] = lbn;
+	return 0;
+}
+
+static int second_name_add(struct walk *walk, uint32_t lbn, uint32_t parent,
+			   uint32_t offset)
+{
+	if (walk->seconds_count == walk->seconds_capacity) {
+		size_t capacity = walk->seconds_capacity < 16
+					  ? 16
+					  : walk->seconds_capacity * 2;
+		struct second_name *bigger = NULL;
+
+		bigger = realloc(walk->seconds, capacity * sizeof(*bigger));
+		if (bigger == NULL) {
+			return -ENOMEM;
+		}
+		walk->seconds = bigger;
+		walk->seconds_capacity = capacity;
+	}
+	walk->seconds[walk->seconds_count++] = (struct second_name){
+		.lbn = lbn,
+		.parent = parent,
+		.offset = offset,
+	};
 	return 0;
 }
 
@@ -190,7 +231,7 @@ static int visit_part(struct walk *walk, const struct udf_ad *icb)
 	}
 	/* One level below its file: attributes have no attributes here. */
 	if (node->file_type == UDF_FT_STREAM_DIRECTORY) {
-		ret = queue_add(walk, node->lbn);
+		ret = lbn_list_add(&walk->queue, node->lbn);
 	}
 	if (ret == 0) {
 		struct udf_node *part = node;
@@ -211,53 +252,6 @@ static int visit_part(struct walk *walk, const struct udf_ad *icb)
 	return ret;
 }
 
-/*
- * A directory that has two names: a rename was interrupted. Its ".." says
- * which is the right one; the other is removed.
- */
-static int drop_second_name(struct walk *walk, struct seen *seen,
-			    struct udf_node *parent, uint32_t offset)
-{
-	struct udf_node *node = NULL;
-	struct udf_node *other = NULL;
-	uint32_t says = 0;
-	int ret = udf_node_get(walk->fs, seen->lbn, &node);
-
-	if (ret < 0) {
-		return 0;
-	}
-	ret = udf_directory_load(node);
-	if (ret == 0) {
-		ret = udf_directory_parent(node, &says);
-	}
-	udf_node_put(node, 1);
-	if (ret == 0 && says == parent->lbn && seen->parent != parent->lbn) {
-		uint32_t old_offset = seen->offset;
-
-		ret = udf_node_get(walk->fs, seen->parent, &other);
-		seen->parent = parent->lbn;
-		seen->offset = offset;
-		offset = old_offset;
-	} else {
-		other = parent;
-		udf_node_ref(other, 1);
-		ret = 0;
-	}
-	if (ret < 0) {
-		return 0;
-	}
-	ret = udf_directory_load(other);
-	if (ret == 0) {
-		ret = udf_directory_remove(other, offset);
-	}
-	if (ret == 0) {
-		udf_commit_dirty(other);
-		walk->repaired++;
-	}
-	udf_node_put(other, 1);
-	return ret == -ENOMEM ? ret : 0;
-}
-
 /* One name of a directory. */
 static int visit_name(struct walk *walk, struct udf_node *parent,
 		      const struct udf_dirent *entry)
@@ -275,10 +269,14 @@ static int visit_name(struct walk *walk, struct udf_node *parent,
 	if (seen == NULL) {
 		return -ENOMEM;
 	}
+	if (!is_new && walk->resolved && seen->is_directory) {
+		return 0;
+	}
+	seen->names++;
 	if (!is_new) {
 		if (seen->is_directory) {
-			return drop_second_name(walk, seen, parent,
-						entry->offset);
+			return second_name_add(walk, seen->lbn, parent->lbn,
+					       entry->offset);
 		}
 		seen->links++;
 		return 0;
@@ -295,7 +293,7 @@ static int visit_name(struct walk *walk, struct udf_node *parent,
 	seen->offset = entry->offset;
 	if (udf_node_is_directory(node)) {
 		seen->is_directory = true;
-		ret = queue_add(walk, node->lbn);
+		ret = lbn_list_add(&walk->queue, node->lbn);
 		walk->directories += !streams;
 	} else {
 		walk->files += !streams;
@@ -346,6 +344,29 @@ static int correct_streams_size(struct walk *walk, struct udf_node *directory,
 	return 0;
 }
 
+/* Names that are there twice count until it is known which one goes. */
+static int visit_hidden(struct walk *walk, struct udf_node *directory)
+{
+	size_t count = udf_directory_hidden_count(directory);
+	int ret = 0;
+
+	if (count == 0 || walk->resolved) {
+		return 0;
+	}
+	for (size_t i = 0; i < count && ret == 0; i++) {
+		struct udf_dirent hidden = { .offset = 0 };
+		struct udf_dirent shown = { .offset = 0 };
+
+		if (udf_directory_hidden(directory, i, &hidden, &shown) == 0) {
+			ret = visit_name(walk, directory, &hidden);
+		}
+	}
+	if (ret == 0) {
+		ret = lbn_list_add(&walk->hiding, directory->lbn);
+	}
+	return ret;
+}
+
 static int visit_directory(struct walk *walk, uint32_t lbn)
 {
 	struct udf_node *directory = NULL;
@@ -363,18 +384,14 @@ static int visit_directory(struct walk *walk, uint32_t lbn)
 		}
 		return ret == -ENOMEM ? ret : 0;
 	}
-	if (udf_directory_drop_duplicates(directory) > 0) {
-		udf_commit_dirty(directory);
-		walk->repaired++;
-	}
-	for (;;) {
+	ret = visit_hidden(walk, directory);
+	while (ret == 0) {
 		struct udf_dirent entry = { .offset = 0 };
 
 		ret = udf_directory_next(directory, &position, &entry);
-		if (ret < 0) {
-			break;
+		if (ret == 0) {
+			ret = visit_name(walk, directory, &entry);
 		}
-		ret = visit_name(walk, directory, &entry);
 		if (ret < 0) {
 			break;
 		}
@@ -386,6 +403,143 @@ static int visit_directory(struct walk *walk, uint32_t lbn)
 			      : 0;
 	}
 	udf_node_put(directory, 1);
+	return ret;
+}
+
+/*
+ * Of two FIDs of a name one goes (commit.c): the newer one, unless it is the
+ * last name of what it leads to, and the older one is not.
+ */
+static int resolve_hidden(struct walk *walk, struct udf_node *directory)
+{
+	size_t i = udf_directory_hidden_count(directory);
+	int ret = 0;
+
+	while (i > 0 && ret == 0) {
+		struct udf_dirent hidden = { .offset = 0 };
+		struct udf_dirent shown = { .offset = 0 };
+		struct seen *of_hidden = NULL;
+		struct seen *of_shown = NULL;
+		bool keep_hidden = false;
+
+		i--;
+		ret = udf_directory_hidden(directory, i, &hidden, &shown);
+		if (ret < 0) {
+			break;
+		}
+		of_hidden = &walk->table[table_slot(walk, hidden.icb)];
+		of_shown = &walk->table[table_slot(walk, shown.icb)];
+		keep_hidden = of_hidden->names <= 1 && of_shown->names > 1;
+		ret = udf_directory_resolve(directory, i, keep_hidden);
+		if (ret == 0 && keep_hidden) {
+			of_shown->names--;
+		} else if (ret == 0 && of_hidden->names > 0) {
+			of_hidden->names--;
+		}
+		walk->repaired++;
+	}
+	udf_commit_dirty(directory);
+	return ret == -ENOMEM ? ret : 0;
+}
+
+/* Is a name of a directory still there? With a reference to where it is. */
+static bool name_is_there(struct walk *walk, const struct second_name *name,
+			  struct udf_node **parent)
+{
+	if (udf_node_get(walk->fs, name->parent, parent) < 0) {
+		return false;
+	}
+	if (udf_directory_load(*parent) == 0 &&
+	    udf_directory_leads_to(*parent, name->offset, name->lbn)) {
+		return true;
+	}
+	udf_node_put(*parent, 1);
+	return false;
+}
+
+/* What ".." of a directory says; 0: nothing. */
+static uint32_t parent_of(struct walk *walk, uint32_t lbn)
+{
+	struct udf_node *node = NULL;
+	uint32_t says = 0;
+
+	if (udf_node_get(walk->fs, lbn, &node) < 0) {
+		return 0;
+	}
+	if (udf_directory_load(node) < 0 ||
+	    udf_directory_parent(node, &says) < 0) {
+		says = 0;
+	}
+	udf_node_put(node, 1);
+	return says;
+}
+
+/*
+ * A directory that has two names: a rename was interrupted. Its ".." says
+ * which is the right one; the other is removed.
+ */
+static int resolve_second(struct walk *walk, const struct second_name *second)
+{
+	struct seen *seen = &walk->table[table_slot(walk, second->lbn)];
+	struct second_name first = {
+		.lbn = seen->lbn,
+		.parent = seen->parent,
+		.offset = seen->offset,
+	};
+	struct udf_node *first_parent = NULL;
+	struct udf_node *second_parent = NULL;
+	struct udf_node *loser = NULL;
+	uint32_t offset = 0;
+	int ret = 0;
+
+	if (!name_is_there(walk, second, &second_parent)) {
+		return 0;
+	}
+	if (!name_is_there(walk, &first, &first_parent)) {
+		seen->parent = second->parent;
+		seen->offset = second->offset;
+		udf_node_put(second_parent, 1);
+		return 0;
+	}
+	loser = second_parent;
+	offset = second->offset;
+	if (second->parent != first.parent &&
+	    parent_of(walk, second->lbn) == second->parent) {
+		loser = first_parent;
+		offset = first.offset;
+		seen->parent = second->parent;
+		seen->offset = second->offset;
+	}
+	ret = udf_directory_remove(loser, offset);
+	if (ret == 0) {
+		udf_commit_dirty(loser);
+		walk->repaired++;
+	}
+	udf_node_put(first_parent, 1);
+	udf_node_put(second_parent, 1);
+	return ret == -ENOMEM ? ret : 0;
+}
+
+/* Let every name be there once, and every directory have one name. */
+static int resolve_names(struct walk *walk)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < walk->hiding.count && ret == 0; i++) {
+		struct udf_node *directory = NULL;
+
+		if (udf_node_get(walk->fs, walk->hiding.lbns[i],
+				 &directory) < 0) {
+			continue;
+		}
+		if (udf_directory_load(directory) == 0) {
+			ret = resolve_hidden(walk, directory);
+		}
+		udf_node_put(directory, 1);
+	}
+	for (size_t i = 0; i < walk->seconds_count && ret == 0; i++) {
+		ret = resolve_second(walk, &walk->seconds[i]);
+	}
 	return ret;
 }
 
@@ -497,16 +651,32 @@ static int walk_tree(struct walk *walk)
 	walk->directories = 1;
 	ret = visit_node(walk, fs->root);
 	if (ret == 0) {
-		ret = queue_add(walk, fs->root->lbn);
+		ret = lbn_list_add(&walk->queue, fs->root->lbn);
 	}
 	if (ret == 0) {
 		ret = visit_part(walk, &fs->system_stream_dir_icb);
 	}
-	while (ret == 0 && walk->queue_count > 0) {
-		walk->queue_count--;
-		ret = visit_directory(walk, walk->queue[walk->queue_count]);
+	while (ret == 0 && walk->queue.count > 0) {
+		walk->queue.count--;
+		ret = visit_directory(walk,
+				      walk->queue.lbns[walk->queue.count]);
 	}
 	return ret;
+}
+
+/* After names have gone the tree is another one: forget what was counted. */
+static void walk_restart(struct walk *walk)
+{
+	memset(walk->used, 0,
+	       (size_t)walk->fs->info->partition_blocks / 8 + 1);
+	memset(walk->table, 0, walk->table_size * sizeof(*walk->table));
+	walk->table_count = 0;
+	walk->queue.count = 0;
+	walk->files = 0;
+	walk->directories = 0;
+	walk->unreadable = 0;
+	walk->shared = 0;
+	walk->resolved = true;
 }
 
 int udf_recover(struct udf_fs *fs)
@@ -523,6 +693,13 @@ int udf_recover(struct udf_fs *fs)
 		return -ENOMEM;
 	}
 	ret = walk_tree(&walk);
+	if (ret == 0 && walk.hiding.count + walk.seconds_count > 0) {
+		ret = resolve_names(&walk);
+		if (ret == 0) {
+			walk_restart(&walk);
+			ret = walk_tree(&walk);
+		}
+	}
 	if (ret == 0) {
 		ret = count_parents(&walk);
 	}
@@ -557,6 +734,8 @@ int udf_recover(struct udf_fs *fs)
 	}
 	free(walk.used);
 	free(walk.table);
-	free(walk.queue);
+	free(walk.queue.lbns);
+	free(walk.hiding.lbns);
+	free(walk.seconds);
 	return ret;
 }

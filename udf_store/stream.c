@@ -303,7 +303,7 @@ static int set_locked(struct udf_node *node, struct udf_node *directory,
 					     (uint32_t)node->unique_id);
 	} else if (ret == 0) {
 		ret = udf_directory_insert(directory, name, stream,
-					   (uint32_t)node->unique_id);
+					   (uint32_t)node->unique_id, NULL);
 	}
 	if (ret < 0) {
 		if (stream != NULL) {

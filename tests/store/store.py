@@ -169,7 +169,13 @@ class Mount:
 
     def unmount(self):
         """Unmount and wait until udfd closed the volume."""
-        subprocess.run(['umount', self.path], check=True)
+        until = time.monotonic() + SECONDS
+        # Any process of the machine that looks around makes it busy.
+        while subprocess.run(['umount', self.path], check=False,
+                             stderr=subprocess.DEVNULL).returncode != 0:
+            if time.monotonic() > until:
+                raise RuntimeError(f'{self.path} cannot be unmounted')
+            time.sleep(0.1)
         return self.wait()
 
     def kill(self):
@@ -283,6 +289,23 @@ def fallocate(fd, mode, offset, length):
     if _libc.fallocate(fd, mode, offset, length) < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+_libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int,
+                            ctypes.c_char_p, ctypes.c_uint)
+_AT_FDCWD = -100
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+
+
+def rename(old, new, flags):
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD,
+                       os.fsencode(new), flags) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def rename_exchange(one, two):
+    rename(one, two, RENAME_EXCHANGE)
 
 
 def data_segments(fd):

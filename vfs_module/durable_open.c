@@ -4,6 +4,7 @@
  */
 #include "durable_open.h"
 #include "purge_guard.h"
+#include "reply_note.h"
 #include "vfs_udf.h"
 #include "smbd/fd_handle.h"
 #include "messages.h"
@@ -36,6 +37,8 @@ NTSTATUS durable_open_disconnect(struct vfs_handle_struct *handle,
 			return status;
 		}
 		open->kept = true;
+		/* The connection took the answers along that were on the way. */
+		reply_note_forget(open->persistent_id);
 	}
 
 	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(handle,
@@ -71,7 +74,7 @@ static NTSTATUS durable_open_restore(struct vfs_handle_struct *handle,
 	status = open_state_reclaim(conn->state,
 				    &open->key,
 				    &owner,
-				    false,
+				    reply_note_find(&owner),
 				    &found);
 	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
 		return NT_STATUS_OK;
@@ -83,6 +86,7 @@ static NTSTATUS durable_open_restore(struct vfs_handle_struct *handle,
 	open->persistent_id = owner.persistent_id;
 	open->unsettled = found.unsettled;
 	purge_guard_note_brackets(open, found.purge_count);
+	open->reclaimed_serial = found.unsettled ? found.serial : 0;
 	open->unbuffered = found.owner.unbuffered;
 
 	if (!found.defect_disabled) {

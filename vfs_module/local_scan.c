@@ -376,7 +376,8 @@ bool local_scan_count(struct local_scan *scan,
 				  &file.key,
 				  &owner,
 				  &request,
-				  &result);
+				  &result,
+				  NULL);
 	if (!NT_STATUS_IS_OK(status)) {
 		complain(path, nt_errstr(status));
 		goto fail;

@@ -11,6 +11,7 @@ struct open_state_count_args {
 	const struct open_state_owner *owner;
 	const struct purge_mode_request *request;
 	enum purge_mode_result result;
+	uint64_t serial;
 };
 
 static NTSTATUS open_state_count_change(struct udf_open_state0 *record,
@@ -42,6 +43,7 @@ static NTSTATUS open_state_count_change(struct udf_open_state0 *record,
 		 * store, and the reply to this one is all the client waits
 		 * for.
 		 */
+		args->serial = entry->serial;
 		*dirty = true;
 		return NT_STATUS_OK;
 	}
@@ -59,6 +61,8 @@ static NTSTATUS open_state_count_change(struct udf_open_state0 *record,
 	entry->last_action = mode.last_action;
 	entry->last_channel_sequence = mode.last_channel_sequence;
 	entry->flags |= UDF_OPEN_UNSETTLED;
+	entry->serial += 1;
+	args->serial = entry->serial;
 	*dirty = true;
 	return NT_STATUS_OK;
 }
@@ -67,7 +71,8 @@ NTSTATUS open_state_count(struct open_state *state,
 			  const struct udf_file_key *key,
 			  const struct open_state_owner *owner,
 			  const struct purge_mode_request *request,
-			  enum purge_mode_result *result)
+			  enum purge_mode_result *result,
+			  uint64_t *serial)
 {
 	struct open_state_count_args args = {
 		.owner = owner,
@@ -83,6 +88,9 @@ NTSTATUS open_state_count(struct open_state *state,
 				   open_state_count_change,
 				   &args);
 	*result = args.result;
+	if (serial != NULL) {
+		*serial = args.serial;
+	}
 	return status;
 }
 

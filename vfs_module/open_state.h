@@ -75,15 +75,16 @@ NTSTATUS open_state_look_after(struct open_state *state,
 			       open_state_away_fn fn);
 
 /*
- * Count one FSCTL_SET_PURGE_FAILURE_MODE. *result says what came of it; the
- * status is for the database alone, and when it is an error nothing has
- * changed.
+ * Count one FSCTL_SET_PURGE_FAILURE_MODE. *result says what came of it, and
+ * *serial, if that is wanted, how many of the open were counted; the status is
+ * for the database alone, and when it is an error nothing has changed.
  */
 NTSTATUS open_state_count(struct open_state *state,
 			  const struct udf_file_key *key,
 			  const struct open_state_owner *owner,
 			  const struct purge_mode_request *request,
-			  enum purge_mode_result *result);
+			  enum purge_mode_result *result,
+			  uint64_t *serial);
 
 /* The open has turned defect management off, or on again. */
 NTSTATUS open_state_set_defect(struct open_state *state,
@@ -116,19 +117,21 @@ struct open_state_entry {
 	struct timespec counted_since; /* of purge_count */
 	bool defect_disabled;
 	bool unsettled; /* the last counted request may be replayed */
+	uint64_t serial; /* its number */
 	/* It was given up in order, or found without an owner, at that time. */
 	bool disconnected;
 	NTTIME disconnect_time;
 };
 
 /*
- * The open was reclaimed: owner has it now. *found is what it had. settled is
- * as above. NT_STATUS_NOT_FOUND: nothing was kept of it.
+ * The open was reclaimed: owner has it now. *found is what it had. The client
+ * has had the answer to the counted request with the number answered_serial,
+ * if not 0. NT_STATUS_NOT_FOUND: nothing was kept of the open.
  */
 NTSTATUS open_state_reclaim(struct open_state *state,
 			    const struct udf_file_key *key,
 			    const struct open_state_owner *owner,
-			    bool settled,
+			    uint64_t answered_serial,
 			    struct open_state_entry *found);
 
 /*

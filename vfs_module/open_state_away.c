@@ -50,7 +50,7 @@ NTSTATUS open_state_disconnect(struct open_state *state,
 
 struct open_state_reclaim_args {
 	const struct open_state_owner *owner;
-	bool settled;
+	uint64_t answered_serial;
 	struct open_state_entry *found;
 };
 
@@ -72,7 +72,9 @@ static NTSTATUS open_state_reclaim_change(struct udf_open_state0 *record,
 	}
 
 	open_record_set_owner(entry, args->owner);
-	if (args->settled) {
+	if (args->answered_serial != 0 &&
+	    args->answered_serial == entry->serial)
+	{
 		entry->flags &= ~UDF_OPEN_UNSETTLED;
 	}
 	open_state_show(entry, args->found);
@@ -83,12 +85,12 @@ static NTSTATUS open_state_reclaim_change(struct udf_open_state0 *record,
 NTSTATUS open_state_reclaim(struct open_state *state,
 			    const struct udf_file_key *key,
 			    const struct open_state_owner *owner,
-			    bool settled,
+			    uint64_t answered_serial,
 			    struct open_state_entry *found)
 {
 	struct open_state_reclaim_args args = {
 		.owner = owner,
-		.settled = settled,
+		.answered_serial = answered_serial,
 		.found = found,
 	};
 

@@ -84,6 +84,7 @@ void open_state_show(const struct udf_open_entry0 *e,
 	entry->defect_disabled =
 		(e->flags & UDF_OPEN_DEFECT_MANAGEMENT_DISABLED) != 0;
 	entry->unsettled = (e->flags & UDF_OPEN_UNSETTLED) != 0;
+	entry->serial = e->serial;
 	entry->disconnected = (e->flags & UDF_OPEN_DISCONNECTED) != 0;
 	entry->disconnect_time = e->disconnect_time;
 }

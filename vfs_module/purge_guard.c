@@ -5,6 +5,7 @@
 #include "purge_guard.h"
 #include "fsctl_codec.h"
 #include "page_cache.h"
+#include "reply_note.h"
 #include "samba_compat.h"
 #include "smb2_request.h"
 #include "vfs_udf.h"
@@ -82,6 +83,7 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 	enum fsctl_purge_action action = FSCTL_PURGE_DISABLE;
 	enum fsctl_codec_result decoded;
 	enum purge_mode_result result;
+	uint64_t serial = 0;
 	NTSTATUS status;
 
 	if ((fsp->access_mask & SEC_FILE_READ_DATA) == 0) {
@@ -122,11 +124,17 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 
 	udf_open_owner(conn, fsp, &owner);
 	owner.unbuffered = open->unbuffered;
+	if (open->reclaimed_serial != 0 && !header.replay) {
+		/* A client that goes on has nothing to replay. */
+		reply_note_answered(&owner, open->reclaimed_serial);
+	}
+	open->reclaimed_serial = 0;
 	status = open_state_count(conn->state,
 				  &open->key,
 				  &owner,
 				  &request,
-				  &result);
+				  &result,
+				  &serial);
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
@@ -140,9 +148,9 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 					  (action == FSCTL_PURGE_ENABLE)
 						  ? open->brackets + 1
 						  : MAX(open->brackets, 1) - 1);
-		return NT_STATUS_OK;
+		break;
 	case PURGE_MODE_REPLAYED:
-		return NT_STATUS_OK;
+		break;
 	case PURGE_MODE_QUOTA:
 		DBG_NOTICE("%s: the client has %"PRIu64" brackets open, "
 			   "udf:max brackets allows no more\n",
@@ -151,9 +159,13 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 		return NT_STATUS_INSUFFICIENT_RESOURCES;
 	case PURGE_MODE_OVERFLOW:
 	case PURGE_MODE_UNDERFLOW:
-		break;
+		return NT_STATUS_INVALID_PARAMETER;
 	}
-	return NT_STATUS_INVALID_PARAMETER;
+
+	if (owner.persistent && smb2req != NULL) {
+		reply_note_expect(&owner, serial, smb2req);
+	}
+	return NT_STATUS_OK;
 }
 
 void purge_guard_settle(struct vfs_handle_struct *handle,

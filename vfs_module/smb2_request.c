@@ -38,6 +38,48 @@ void smb2_request_get_header(struct smbd_smb2_request *smb2req,
 	header->channel_sequence = SVAL(inhdr, SMB2_HDR_CHANNEL_SEQUENCE);
 }
 
+void smb2_request_get_reply(struct smbd_smb2_request *smb2req,
+			    struct smb2_reply *reply)
+{
+	const uint8_t *inhdr = SMBD_SMB2_IN_HDR_PTR(smb2req);
+
+	*reply = (struct smb2_reply) {
+		.client = smb2req->xconn->client,
+		.channel_id = smb2req->xconn->channel_id,
+		.message_id = BVAL(inhdr, SMB2_HDR_MESSAGE_ID),
+	};
+}
+
+enum smb2_reply_state smb2_reply_ask(const struct smb2_reply *reply)
+{
+	struct smbXsrv_connection *xconn = NULL;
+	struct smbd_smb2_request *smb2req = NULL;
+
+	xconn = reply->client->connections;
+	while (xconn != NULL && xconn->channel_id != reply->channel_id) {
+		xconn = xconn->next;
+	}
+	if (xconn == NULL) {
+		return SMB2_REPLY_LOST;
+	}
+
+	for (smb2req = xconn->smb2.requests;
+	     smb2req != NULL;
+	     smb2req = smb2req->next)
+	{
+		const uint8_t *inhdr = SMBD_SMB2_IN_HDR_PTR(smb2req);
+
+		if (BVAL(inhdr, SMB2_HDR_MESSAGE_ID) == reply->message_id) {
+			return SMB2_REPLY_TO_COME;
+		}
+	}
+	if (xconn->smb2.send_queue != NULL) {
+		return SMB2_REPLY_TO_COME;
+	}
+	return NT_STATUS_IS_OK(xconn->transport.status) ? SMB2_REPLY_SENT
+							: SMB2_REPLY_LOST;
+}
+
 static bool smb2_request_is(struct smbd_smb2_request *smb2req, uint16_t opcode)
 {
 	const uint8_t *inhdr = SMBD_SMB2_IN_HDR_PTR(smb2req);

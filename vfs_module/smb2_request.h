@@ -25,6 +25,24 @@ struct smb2_request_header {
 void smb2_request_get_header(struct smbd_smb2_request *smb2req,
 			     struct smb2_request_header *header);
 
+/*
+ * Has the answer left for the client? Can be asked when the request itself is
+ * gone: a reply is a note of which one it was.
+ */
+struct smb2_reply {
+	struct smbXsrv_client *client;
+	uint64_t channel_id;
+	uint64_t message_id;
+};
+enum smb2_reply_state {
+	SMB2_REPLY_TO_COME,
+	SMB2_REPLY_SENT, /* the kernel has it */
+	SMB2_REPLY_LOST, /* its connection has gone */
+};
+void smb2_request_get_reply(struct smbd_smb2_request *smb2req,
+			    struct smb2_reply *reply);
+enum smb2_reply_state smb2_reply_ask(const struct smb2_reply *reply);
+
 /* Is it a WRITE with SMB2_WRITEFLAG_WRITE_UNBUFFERED (3.0.2 and later)? */
 bool smb2_request_is_unbuffered_write(struct smbd_smb2_request *smb2req);
 

@@ -14,6 +14,7 @@
 #include "guarded_io.h"
 #include "guarded_rename.h"
 #include "purge_guard.h"
+#include "reply_note.h"
 #include "samba_compat.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
@@ -175,6 +176,7 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 		goto fail;
 	}
 	away_opens_look_after(conn->state, msg_ctx);
+	reply_note_init(msg_ctx);
 
 	timeout = lp_parm_int(snum,
 			      "udf",
@@ -427,6 +429,7 @@ static int udf_close(struct vfs_handle_struct *handle,
 				fsp_str_dbg(fsp),
 				nt_errstr(status));
 		}
+		reply_note_forget(open->persistent_id);
 		open->has_entry = false;
 	}
 	return SMB_VFS_NEXT_CLOSE(handle, fsp);

@@ -38,6 +38,8 @@ struct udf_open {
 	bool kept; /* the entry stays when smbd closes the file */
 	bool unsettled;	 /* its last counted request may be replayed */
 	uint32_t brackets; /* that it has open, see purge_guard.h */
+	/* Reclaimed with that request (its number) open; 0: it is not. */
+	uint64_t reclaimed_serial;
 	struct open_state_cache cache;
 };
 

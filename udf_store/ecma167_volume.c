@@ -372,6 +372,31 @@ void encode_sparing_entry(const struct udf_sparing_entry *entry, uint8_t *p)
 
 #define SPARING_IDENTIFIER "*UDF Sparing Table"
 
+/*
+ * A table can be longer than its tag can say (16 bits). mkudffs writes the
+ * length modulo 65536 then, with the CRC of the whole.
+ */
+static int check_long_table(const uint8_t *buf, size_t len, uint32_t location,
+			    struct udf_tag *tag)
+{
+	size_t total = 0;
+	int ret = 0;
+
+	ret = decode_tag(buf, len, tag);
+	if (ret != 0 || len < UDF_SPARING_TABLE_LEN ||
+	    tag->id != UDF_TAG_SPARING_TABLE || tag->location != location) {
+		return -EUCLEAN;
+	}
+	total = UDF_SPARING_TABLE_LEN - UDF_TAG_LEN +
+		(size_t)get_le16(buf + 48) * UDF_SPARING_ENTRY_LEN;
+	if (total <= UINT16_MAX || total > len - UDF_TAG_LEN ||
+	    (uint16_t)total != tag->crc_length ||
+	    udf_crc16(0, buf + UDF_TAG_LEN, total) != tag->crc) {
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
 int decode_sparing_table(const uint8_t *buf, size_t len, uint32_t location,
 			 struct udf_sparing_header *header)
 {
@@ -383,6 +408,9 @@ int decode_sparing_table(const uint8_t *buf, size_t len, uint32_t location,
 
 	ret = check_tag(buf, len, UDF_TAG_SPARING_TABLE, location,
 			&header->tag);
+	if (ret != 0) {
+		ret = check_long_table(buf, len, location, &header->tag);
+	}
 	if (ret != 0) {
 		return ret;
 	}

@@ -183,6 +183,35 @@ static const char *fault_of_spares(const struct udf_sparing *sparing,
 	return NULL;
 }
 
+/*
+ * Is there room for the copies as they are, beside the partition and each
+ * other? A table is as long as its entries make it: often longer than a
+ * packet, and than the block that the kernel's driver reads.
+ */
+static bool copies_fit(const struct udf_sparing *sparing, uint32_t count)
+{
+	const struct udf_sparing_geometry *geometry = &sparing->geometry;
+	uint32_t blocks = table_blocks(sparing, count);
+	uint32_t i = 0;
+	uint32_t j = 0;
+
+	for (i = 0; i < sparing->copies; i++) {
+		uint32_t location = sparing->copy[i].location;
+
+		if (ranges_meet(location, blocks, geometry->partition_start,
+				geometry->partition_blocks)) {
+			return false;
+		}
+		for (j = 0; j < i; j++) {
+			if (ranges_meet(location, blocks,
+					sparing->copy[j].location, blocks)) {
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
 /* A copy as it was found. */
 struct table_image {
 	struct udf_sparing_header header;
@@ -276,6 +305,10 @@ static const char *read_entries(const struct udf_sparing *sparing,
 		decode_sparing_entry(image->raw + UDF_SPARING_TABLE_LEN +
 					     i * UDF_SPARING_ENTRY_LEN,
 				     &entries[i]);
+	}
+	if (!copies_fit(sparing, count)) {
+		free(entries);
+		return "it would lie over the partition or another copy";
 	}
 	qsort(entries, count, sizeof(*entries), compare_mapped);
 	fault = fault_of_spares(sparing, entries, count);

@@ -235,9 +235,13 @@ IOC_SPARING_INFO = _ior(0xD1, 32)
 IOC_FILE_ID = _ior(0xD2, 40)
 IOC_GET_DEFECT_MANAGEMENT = _ior(0xD3, 16)
 IOC_SET_DEFECT_MANAGEMENT = _iow(0xD4, 16)
+IOC_DEFECT_INFO = _ior(0xD5, 104)
 
 Sparing = collections.namedtuple(
     'Sparing', 'magic version packet_bytes managed total free copies sequence')
+DefectInfo = collections.namedtuple(
+    'DefectInfo', 'magic version verified suspects relocated unsaved retries '
+    'unreadable lost limit used most failed bad_packets reserved')
 FileId = collections.namedtuple(
     'FileId', 'magic version volume_id unique_id stream_id')
 
@@ -251,6 +255,12 @@ def ioctl(fd, command, size):
 def sparing(path):
     with open_any(path) as fd:
         return Sparing(*struct.unpack('=8I', ioctl(fd, IOC_SPARING_INFO, 32)))
+
+
+def defect_info(path):
+    with open_any(path) as fd:
+        return DefectInfo(*struct.unpack(
+            '=2I11Q2I', ioctl(fd, IOC_DEFECT_INFO, 104)))
 
 
 def file_id(path):

@@ -315,6 +315,27 @@ static void test_senseless_maps(void **state)
 			 -EUCLEAN);
 }
 
+/* Copies that lie over the partition or over each other: writing one would
+ * destroy the rest. */
+static void test_no_room(void **state)
+{
+	struct rig *rig = *state;
+	struct udf_partition_map bad = map;
+
+	bad.tables = 2;
+	bad.table_locations[1] = TABLE_1;
+	assert_int_equal(udf_sparing_load(&rig->fake->dev, &rig->log,
+					  &geometry, &bad, true,
+					  &rig->sparing),
+			 -EUCLEAN);
+	bad.table_locations[1] = PARTITION_START + PACKET;
+	assert_int_equal(udf_sparing_load(&rig->fake->dev, &rig->log,
+					  &geometry, &bad, true,
+					  &rig->sparing),
+			 -EUCLEAN);
+	assert_int_equal(rig->fake->records, 0);
+}
+
 static void fill_packet(uint8_t *data, uint8_t seed)
 {
 	size_t i = 0;
@@ -613,6 +634,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_valid_copy, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_senseless_maps, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_no_room, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cut, setup, teardown),

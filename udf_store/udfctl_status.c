@@ -243,7 +243,7 @@ static int print_json(const struct status_options *options)
 	if (opens != NULL && opens[0] == '{') {
 		printf("], %s", opens + 1);
 	} else {
-		printf("], \"opens\": null}\n");
+		printf("], \"opens\": null, \"held\": null}\n");
 		ret = -1;
 	}
 	free(opens);

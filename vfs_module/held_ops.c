@@ -4,8 +4,11 @@
  * held_ops.h.
  */
 #include "held_ops.h"
+#include "held_list.h"
 #include "smb2_request.h"
 #include "smbd/smbd.h"
+#include "smbd/globals.h"
+#include "messages.h"
 #include "lib/util/tevent_ntstatus.h"
 
 struct held_file;
@@ -30,6 +33,7 @@ struct held_op {
 	bool released; /* the count was zero, or the time is up */
 	struct smb2_pending *pending;
 	struct tevent_timer *timer;
+	struct held_list_note *note; /* while it waits; or NULL */
 };
 
 /* A file for which operations wait. */
@@ -46,6 +50,7 @@ struct held_file {
 
 struct held_ops {
 	struct open_state *state;
+	struct held_list *list; /* or NULL */
 	struct held_ops_options options;
 	struct held_file *files;
 };
@@ -61,6 +66,7 @@ static void held_file_run(struct held_file *file);
 
 struct held_ops *held_ops_create(TALLOC_CTX *mem_ctx,
 				 struct open_state *state,
+				 struct held_list *list,
 				 const struct held_ops_options *options)
 {
 	struct held_ops *ops = NULL;
@@ -70,6 +76,7 @@ struct held_ops *held_ops_create(TALLOC_CTX *mem_ctx,
 		return NULL;
 	}
 	ops->state = state;
+	ops->list = list;
 	ops->options = *options;
 	return ops;
 }
@@ -138,6 +145,7 @@ static void held_op_stop_waiting(struct held_op *op, enum held_op_phase phase)
 	op->phase = phase;
 	held_ops_waiting -= 1;
 	TALLOC_FREE(op->timer);
+	TALLOC_FREE(op->note);
 }
 
 static void held_op_unlink(struct held_op *op)
@@ -298,6 +306,7 @@ static int held_file_destructor(struct held_file *file)
 			held_ops_waiting -= 1;
 		}
 		TALLOC_FREE(op->timer);
+		TALLOC_FREE(op->note);
 		op->phase = HELD_OP_ENDED;
 		op->file = NULL;
 	}
@@ -358,6 +367,35 @@ void held_ops_close(struct held_ops *ops, const struct files_struct *fsp)
 	}
 }
 
+static void held_op_list(struct held_op *op)
+{
+	struct held_list *list = op->file->owner->list;
+	struct files_struct *fsp = op->fsp;
+	struct messaging_context *msg_ctx = fsp->conn->sconn->msg_ctx;
+	struct held_list_entry entry = {
+		.server_id = messaging_server_id(msg_ctx),
+		.client_guid = fsp->op->global->client_guid,
+		.offset = op->offset,
+		.length = op->len,
+		.since = timespec_current(),
+	};
+	char *path = NULL;
+
+	if (list == NULL) {
+		return;
+	}
+	path = talloc_asprintf(op,
+			       "%s/%s",
+			       fsp->conn->connectpath,
+			       fsp_str_dbg(fsp));
+	if (path == NULL) {
+		return;
+	}
+	entry.path = path;
+	op->note = held_list_add(op, list, &entry);
+	TALLOC_FREE(path);
+}
+
 struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
 				struct tevent_context *ev,
 				struct held_ops *ops,
@@ -411,6 +449,7 @@ struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
 		TALLOC_FREE(req);
 		return NULL;
 	}
+	held_op_list(op);
 	return req;
 }
 

@@ -17,6 +17,7 @@
 
 struct smbd_smb2_request;
 
+struct held_list;
 struct held_ops; /* those of one tree connect */
 
 struct held_ops_options {
@@ -25,8 +26,10 @@ struct held_ops_options {
 	unsigned max;	      /* held at a time, in the whole process */
 };
 
+/* list: where an administrator sees them; it may be NULL. */
 struct held_ops *held_ops_create(TALLOC_CTX *mem_ctx,
 				 struct open_state *state,
+				 struct held_list *list,
 				 const struct held_ops_options *options);
 
 /* Are as many held as may be? */

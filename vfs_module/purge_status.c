@@ -6,6 +6,7 @@
  * descriptors that the process which counts has of it.
  */
 #include "purge_status.h"
+#include "held_list.h"
 #include "librpc/gen_ndr/ndr_misc.h"
 #include "system/filesys.h"
 #include "util_procid.h"
@@ -269,6 +270,36 @@ static void format_time(const struct timespec *when, char *text, size_t len)
 	}
 }
 
+struct process_text {
+	char text[48];
+};
+
+/* Its id, in a cluster after that of its node. */
+static struct process_text format_process(const struct server_id *id)
+{
+	struct process_text p = { .text = "" };
+
+	if (id->vnn == NONCLUSTER_VNN) {
+		snprintf(p.text, sizeof(p.text), "%" PRIu64, id->pid);
+	} else {
+		snprintf(p.text,
+			 sizeof(p.text),
+			 "%" PRIu32 ":%" PRIu64,
+			 id->vnn,
+			 id->pid);
+	}
+	return p;
+}
+
+static void print_json_node(const struct server_id *id)
+{
+	if (id->vnn == NONCLUSTER_VNN) {
+		printf("null");
+	} else {
+		printf("%" PRIu32, id->vnn);
+	}
+}
+
 /* A path can have any bytes: what is not UTF-8 is shown as U+FFFD. */
 static void print_json_string(const char *text)
 {
@@ -343,11 +374,8 @@ static void print_entry_json(struct status *s,
 	       entry->purge_count,
 	       kind_name(entry->owner.kind),
 	       id->pid);
-	if (id->vnn == NONCLUSTER_VNN) {
-		printf(", \"node\": null");
-	} else {
-		printf(", \"node\": %" PRIu32, id->vnn);
-	}
+	printf(", \"node\": ");
+	print_json_node(id);
 	if (entry->owner.kind == OPEN_STATE_SMB) {
 		printf(", \"client_guid\": \"%s\"",
 		       GUID_buf_string(&entry->owner.client_guid, &guid));
@@ -371,7 +399,6 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 	const struct server_id *id = &entry->owner.server_id;
 	char volume[2 * UDF_STORE_VOLUME_ID_LEN + 1] = "";
 	char since[32] = "";
-	char who[64] = "";
 	const char *path = path_of(s, entry);
 
 	format_volume_id(&entry->key, volume);
@@ -380,18 +407,11 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 	} else {
 		format_time(&entry->counted_since, since, sizeof(since));
 	}
-	if (id->vnn == NONCLUSTER_VNN) {
-		snprintf(who, sizeof(who), "%" PRIu64, id->pid);
-	} else {
-		snprintf(who, sizeof(who), "%" PRIu32 ":%" PRIu64,
-			 id->vnn,
-			 id->pid);
-	}
 
 	printf("%10" PRIu32 "  %-6s  %-10s  %-20s  ",
 	       entry->purge_count,
 	       kind_name(entry->owner.kind),
-	       who,
+	       format_process(id).text,
 	       since);
 	if (s->all) {
 		printf("%-6s  %-12s  ",
@@ -408,9 +428,81 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 	putchar('\n');
 }
 
-static void print_all(struct status *s, bool json)
+struct print_held_args {
+	bool json;
+	size_t n;
+};
+
+static bool print_held(const struct held_list_entry *entry, void *private_data)
+{
+	struct print_held_args *args = private_data;
+	struct timespec now = timespec_current();
+	const struct server_id *id = &entry->server_id;
+	double age = timespec_elapsed2(&entry->since, &now);
+	char since[32] = "";
+	struct GUID_txt_buf guid;
+
+	format_time(&entry->since, since, sizeof(since));
+	if (args->json) {
+		printf("%s{\"file\": ", (args->n == 0) ? "\n  " : ",\n  ");
+		print_json_string(entry->path);
+		printf(", \"offset\": %" PRIu64 ", \"length\": %" PRIu64
+		       ", \"pid\": %" PRIu64 ", \"node\": ",
+		       entry->offset,
+		       entry->length,
+		       id->pid);
+		print_json_node(id);
+		printf(", \"client_guid\": \"%s\", \"since\": \"%s\", "
+		       "\"seconds\": %.3f}",
+		       GUID_buf_string(&entry->client_guid, &guid),
+		       since,
+		       age);
+	} else {
+		if (args->n == 0) {
+			printf("\n%10s  %-10s  %14s  %10s  %s\n",
+			       "HELD FOR", "PROCESS", "OFFSET", "LENGTH",
+			       "FILE");
+		}
+		printf("%8.1f s  %-10s  %14" PRIu64 "  %10" PRIu64 "  ",
+		       age,
+		       format_process(id).text,
+		       entry->offset,
+		       entry->length);
+		print_path(entry->path);
+		putchar('\n');
+	}
+	args->n += 1;
+	return true;
+}
+
+/* What writers wait for: the other side of the counts. */
+static bool print_all_held(bool json)
+{
+	struct print_held_args args = { .json = json };
+	struct held_list *list = NULL;
+	NTSTATUS status;
+
+	status = held_list_init(&list);
+	if (NT_STATUS_IS_OK(status)) {
+		status = held_list_for_each(list, print_held, &args);
+	}
+	if (!NT_STATUS_IS_OK(status)) {
+		fprintf(stderr,
+			"%s: cannot read the list of what is held: %s\n",
+			LOCAL_SCAN_NAME,
+			nt_errstr(status));
+		return false;
+	}
+	if (args.n == 0 && !json) {
+		printf("\nnothing is held\n");
+	}
+	return true;
+}
+
+static bool print_all(struct status *s, bool json)
 {
 	size_t i = 0;
+	bool ok = true;
 
 	if (json) {
 		printf("{\"%s\": [", s->all ? "opens" : "counted");
@@ -434,8 +526,17 @@ static void print_all(struct status *s, bool json)
 		}
 	}
 	if (json) {
-		printf("]}\n");
+		printf("]");
 	}
+	if (s->all) {
+		printf("%s", json ? ", \"held\": [" : "");
+		ok = print_all_held(json);
+		printf("%s", json ? "]" : "");
+	}
+	if (json) {
+		printf("}\n");
+	}
+	return ok;
 }
 
 static bool want(const char *path, void *private_data)
@@ -495,8 +596,7 @@ bool purge_status_print(struct local_scan *scan,
 		      sizeof(s->entries[0]),
 		      compare_entries);
 	}
-	print_all(s, options->json);
-	ok = true;
+	ok = print_all(s, options->json);
 
 done:
 	if (fflush(stdout) != 0) {

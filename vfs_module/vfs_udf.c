@@ -13,6 +13,7 @@
 #include "fsctl_udf.h"
 #include "guarded_io.h"
 #include "guarded_rename.h"
+#include "held_list.h"
 #include "purge_guard.h"
 #include "reply_note.h"
 #include "samba_compat.h"
@@ -145,6 +146,7 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 	struct messaging_context *msg_ctx = handle->conn->sconn->msg_ctx;
 	struct held_ops_options options = { .timeout = 0 };
 	struct udf_conn *conn = NULL;
+	struct held_list *list = NULL;
 	NTSTATUS status;
 	int action = UDF_HOLD_PROCEED;
 	int timeout = 0;
@@ -193,7 +195,12 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 		.fail_on_timeout = (action == UDF_HOLD_FAIL),
 		.max = MAX(max_held, 0),
 	};
-	conn->held = held_ops_create(conn, conn->state, &options);
+	status = held_list_init(&list);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_WARNING("what is held is not listed: %s\n",
+			    nt_errstr(status));
+	}
+	conn->held = held_ops_create(conn, conn->state, list, &options);
 	if (conn->held == NULL) {
 		status = NT_STATUS_NO_MEMORY;
 		goto fail;

@@ -9,6 +9,9 @@ import rig
 
 UDFCTL = os.path.join(rig.BUILD, 'udf_store', 'udfctl')
 TOOL = os.path.join(rig.BUILD, 'udf_store', 'udfctl-purge')
+# With SAMBA_ROOT, the libraries of that root's Samba.
+IN_ROOT = [os.path.join(rig.RIGS, 'in-root'), os.environ['SAMBA_ROOT']] \
+    if os.environ.get('SAMBA_ROOT') else []
 
 
 class Scan:
@@ -18,7 +21,7 @@ class Scan:
         self.conf = ['--configfile', server.conf]
 
     def command(self, sub, *arguments):
-        return [UDFCTL, 'purge', sub, *self.conf, *arguments]
+        return [*IN_ROOT, UDFCTL, 'purge', sub, *self.conf, *arguments]
 
     def __call__(self, sub, *arguments, **options):
         """(exit status, standard output, standard error)"""

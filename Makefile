@@ -41,7 +41,8 @@ help:
 #:
 #: BUILD=DIR          build there instead of in build/
 #: TARGETS="..."      build only these (udfd udfctl vfs_udf.so ...)
-#: SANITIZE=1         with the address and undefined behaviour sanitizers
+#: SANITIZE=1         with the address and undefined behaviour sanitizers;
+#:                    SANITIZE=thread with that of threads
 #: VERBOSE=1          show the compiler's commands
 
 demo: all

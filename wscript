@@ -53,10 +53,12 @@ CFLAGS = '''
 
 LINKFLAGS = '-Wl,-z,relro -Wl,-z,now -Wl,--as-needed'.split()
 
-SANITIZE = '''
-    -fsanitize=address,undefined -fno-sanitize-recover=undefined
-    -fno-omit-frame-pointer
-'''.split()
+# The two cannot be had in one program.
+SANITIZERS = {
+    'address': '''-fsanitize=address,undefined
+        -fno-sanitize-recover=undefined -fno-omit-frame-pointer'''.split(),
+    'thread': '-fsanitize=thread -fno-omit-frame-pointer'.split(),
+}
 
 # Samba's directories for a file of smbd (source3) and of smbtorture
 # (source4), relative to its source; "bin/default" has the generated headers.
@@ -77,9 +79,11 @@ BUNDLED_INCLUDES = 'lib/talloc lib/tevent lib/tdb/include'.split()
 
 def options(opt):
     opt.load('compiler_c')
-    opt.add_option('--sanitize', action='store_true', default=False,
+    opt.add_option('--sanitize', choices=[''] + sorted(SANITIZERS),
+                   default='',
                    help='build with the address and undefined behaviour '
-                        'sanitizers')
+                        'sanitizers (address), or with that of threads '
+                        '(thread)')
     opt.add_option('--samba-source', default=os.environ.get('SAMBA_ROOM'),
                    help="Samba's configured source (tools/samba-source)")
     opt.add_option('--modules-dir', default='',
@@ -165,10 +169,10 @@ def configure(conf):
                                 '-ffile-prefix-map=%s/=' % conf.path.abspath()])
     env.append_value('LINKFLAGS', LINKFLAGS)
     env.WARNINGS = WARNINGS
-    env.SANITIZE = bool(conf.options.sanitize)
+    env.SANITIZE = conf.options.sanitize
     if env.SANITIZE:
-        env.append_value('CFLAGS', SANITIZE)
-        env.append_value('LINKFLAGS', SANITIZE)
+        env.append_value('CFLAGS', SANITIZERS[env.SANITIZE])
+        env.append_value('LINKFLAGS', SANITIZERS[env.SANITIZE])
     else:
         env.append_value('CFLAGS', '-D_FORTIFY_SOURCE=2')
 

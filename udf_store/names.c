@@ -490,6 +490,8 @@ static int check_not_above(struct udf_node *above, struct udf_node *directory)
 struct rename {
 	struct udf_node *from;
 	struct udf_node *to;
+	struct udf_node *first; /* the two in the order of their locks */
+	struct udf_node *second; /* NULL: they are one */
 	const char *name;
 	const char *new_name;
 	bool no_replace;
@@ -712,19 +714,72 @@ static int check_other_way(struct rename *r)
 	return ret;
 }
 
+/*
+ * A directory is locked before what is in it; of two that are in neither the
+ * one with the lower block.
+ */
+static void order_directories(struct rename *r)
+{
+	bool to_first = r->to->lbn < r->from->lbn;
+
+	r->first = r->from;
+	r->second = NULL;
+	if (r->from == r->to) {
+		return;
+	}
+	if (check_not_above(r->to, r->from) == -EINVAL) {
+		to_first = true;
+	} else if (check_not_above(r->from, r->to) == -EINVAL) {
+		to_first = false;
+	}
+	r->first = to_first ? r->to : r->from;
+	r->second = to_first ? r->from : r->to;
+}
+
+static void lock_directories(struct rename *r)
+{
+	pthread_rwlock_wrlock(&r->first->lock);
+	if (r->second != NULL) {
+		pthread_rwlock_wrlock(&r->second->lock);
+	}
+}
+
+static void unlock_directories(struct rename *r)
+{
+	if (r->second != NULL) {
+		pthread_rwlock_unlock(&r->second->lock);
+	}
+	pthread_rwlock_unlock(&r->first->lock);
+}
+
+/* Two nodes of which neither is in the other; the second may be NULL. */
+static void lock_two(struct udf_node *one, struct udf_node *two)
+{
+	if (two != NULL && two->lbn < one->lbn) {
+		pthread_rwlock_wrlock(&two->lock);
+	}
+	pthread_rwlock_wrlock(&one->lock);
+	if (two != NULL && two->lbn > one->lbn) {
+		pthread_rwlock_wrlock(&two->lock);
+	}
+}
+
+static void unlock_two(struct udf_node *one, struct udf_node *two)
+{
+	if (two != NULL) {
+		pthread_rwlock_unlock(&two->lock);
+	}
+	pthread_rwlock_unlock(&one->lock);
+}
+
 static int rename_once(struct rename *r)
 {
 	int ret = 0;
 
-	pthread_rwlock_wrlock(&r->from->lock);
-	if (r->to != r->from) {
-		pthread_rwlock_wrlock(&r->to->lock);
-	}
+	order_directories(r);
+	lock_directories(r);
 	ret = rename_find(r);
-	if (r->to != r->from) {
-		pthread_rwlock_unlock(&r->to->lock);
-	}
-	pthread_rwlock_unlock(&r->from->lock);
+	unlock_directories(r);
 	if (ret != 0) {
 		return ret < 0 ? ret : 0;
 	}
@@ -753,23 +808,11 @@ static int rename_once(struct rename *r)
 	}
 
 	/* Nothing else changes names now, so the entries still hold. */
-	pthread_rwlock_wrlock(&r->from->lock);
-	if (r->to != r->from) {
-		pthread_rwlock_wrlock(&r->to->lock);
-	}
-	pthread_rwlock_wrlock(&r->source->lock);
-	if (r->target != NULL) {
-		pthread_rwlock_wrlock(&r->target->lock);
-	}
+	lock_directories(r);
+	lock_two(r->source, r->target);
 	ret = r->exchange ? exchange_locked(r) : rename_locked(r);
-	if (r->target != NULL) {
-		pthread_rwlock_unlock(&r->target->lock);
-	}
-	pthread_rwlock_unlock(&r->source->lock);
-	if (r->to != r->from) {
-		pthread_rwlock_unlock(&r->to->lock);
-	}
-	pthread_rwlock_unlock(&r->from->lock);
+	unlock_two(r->source, r->target);
+	unlock_directories(r);
 	return ret;
 }
 

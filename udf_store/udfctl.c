@@ -21,6 +21,7 @@ static const struct {
 	{"map", udfctl_map, "a picture of the medium"},
 	{"defects", udfctl_defects, "which files are damaged"},
 	{"status", udfctl_status, "mounted volumes, and what is open on them"},
+	{"check", udfctl_check, "is the volume whole? And repair it"},
 	{"purge", udfctl_purge, "hold writers while a program scans files"},
 };
 

@@ -25,6 +25,7 @@ int udfctl_map(int argc, char **argv);
 int udfctl_defects(int argc, char **argv);
 int udfctl_status(int argc, char **argv);
 int udfctl_purge(int argc, char **argv);
+int udfctl_check(int argc, char **argv);
 
 /*
  * The path of udfctl-purge, beside this program. False, and a line on stderr,

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The order of a check, its findings, and free space; see check.h.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check_state.h"
+#include "ecma167.h"
+
+#define TEXT_MAX 512
+
+static const struct {
+	const char *name;
+	bool repairable; /* by what a mount counts anew */
+} kinds[UDF_FINDING_KINDS] = {
+	[UDF_FINDING_ANCHOR] = {"anchor", false},
+	[UDF_FINDING_SEQUENCE] = {"volume descriptors", false},
+	[UDF_FINDING_SPARING] = {"sparing table", true},
+	[UDF_FINDING_INTEGRITY] = {"integrity descriptor", true},
+	[UDF_FINDING_SPACE_FREE] = {"used block is free", true},
+	[UDF_FINDING_SPACE_LOST] = {"lost block", true},
+	[UDF_FINDING_SHARED_BLOCK] = {"block used twice", false},
+	[UDF_FINDING_ICB] = {"ICB", false},
+	[UDF_FINDING_EXTENT] = {"extent", false},
+	[UDF_FINDING_DIRECTORY] = {"directory", false},
+	[UDF_FINDING_PARENT] = {"parent", true},
+	[UDF_FINDING_LINKS] = {"link count", true},
+	[UDF_FINDING_UNIQUE_ID] = {"unique id", false},
+	[UDF_FINDING_STREAM] = {"stream", true},
+};
+
+const char *udf_finding_kind_name(enum udf_finding_kind kind)
+{
+	return kinds[kind].name;
+}
+
+uint64_t udf_check_errors(const struct udf_check_summary *summary)
+{
+	uint64_t sum = 0;
+	size_t i = 0;
+
+	for (i = 0; i < UDF_FINDING_KINDS; i++) {
+		sum += summary->errors[i];
+	}
+	return sum;
+}
+
+uint64_t udf_check_repairable(const struct udf_check_summary *summary)
+{
+	uint64_t sum = 0;
+	size_t i = 0;
+
+	for (i = 0; i < UDF_FINDING_KINDS; i++) {
+		if (kinds[i].repairable) {
+			sum += summary->errors[i];
+		}
+	}
+	return sum;
+}
+
+void udf_check_found(struct udf_check *check, enum udf_finding_kind kind,
+		     enum udf_finding_severity severity, const char *path,
+		     uint32_t lbn, const char *format, ...)
+{
+	char text[TEXT_MAX];
+	struct udf_finding finding = {
+		.kind = kind,
+		.severity = severity,
+		.path = path,
+		.lbn = lbn,
+		.text = text,
+	};
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (severity == UDF_FINDING_ERROR) {
+		check->summary->errors[kind]++;
+	} else {
+		check->summary->notes++;
+	}
+	check->options->found(check->options->private_data, &finding);
+}
+
+static bool bit_is_set(const uint8_t *bits, uint32_t i)
+{
+	return (bits[i / 8] & (1u << (i % 8))) != 0;
+}
+
+void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
+		   uint64_t count)
+{
+	uint32_t limit = check->info->partition_blocks;
+	uint32_t first_shared = 0;
+	uint64_t shared = 0;
+	uint64_t i = 0;
+
+	for (i = 0; i < count && lbn + i < limit; i++) {
+		uint32_t block = lbn + (uint32_t)i;
+
+		if (bit_is_set(check->used, block)) {
+			first_shared = shared == 0 ? block : first_shared;
+			shared++;
+			continue;
+		}
+		check->used[block / 8] |= (uint8_t)(1u << (block % 8));
+		check->summary->used_blocks++;
+	}
+	if (shared > 0) {
+		udf_check_found(check, UDF_FINDING_SHARED_BLOCK,
+				UDF_FINDING_ERROR, path, first_shared,
+				"%llu of its blocks, from %u on, are used by "
+				"something else as well",
+				(unsigned long long)shared, first_shared);
+	}
+}
+
+/* A run of blocks that the bitmap and the tree see differently. */
+struct space_run {
+	bool lost;
+	uint32_t first;
+	uint32_t count;
+};
+
+static void report_run(struct udf_check *check, const struct space_run *run)
+{
+	/* A mount counts free space when the volume was not closed. */
+	enum udf_finding_severity severity =
+		check->summary->closed ? UDF_FINDING_ERROR : UDF_FINDING_NOTE;
+
+	if (run->count == 0) {
+		return;
+	}
+	if (run->lost) {
+		udf_check_found(check, UDF_FINDING_SPACE_LOST, severity, NULL,
+				run->first,
+				"%u blocks from %u on are not free, but "
+				"nothing uses them",
+				run->count, run->first);
+	} else {
+		udf_check_found(check, UDF_FINDING_SPACE_FREE, severity, NULL,
+				run->first,
+				"%u blocks from %u on are used, but the space "
+				"bitmap has them as free",
+				run->count, run->first);
+	}
+}
+
+static void compare_bits(struct udf_check *check, const uint8_t *bits,
+			 uint32_t count, uint32_t *free_blocks)
+{
+	struct space_run run = { .count = 0 };
+	uint32_t i = 0;
+
+	for (i = 0; i < count; i++) {
+		bool is_free = bit_is_set(bits, i);
+		bool used = bit_is_set(check->used, i);
+
+		*free_blocks += is_free;
+		if (is_free != used) {
+			continue;
+		}
+		if (run.count > 0 && run.lost == !used &&
+		    run.first + run.count == i) {
+			run.count++;
+			continue;
+		}
+		report_run(check, &run);
+		run = (struct space_run){
+			.lost = !used,
+			.first = i,
+			.count = 1,
+		};
+	}
+	report_run(check, &run);
+}
+
+/*
+ * The space bitmap against what the walk found. *free_blocks: those it has as
+ * free; UINT32_MAX when it cannot be read.
+ */
+static int check_space(struct udf_check *check, uint32_t *free_blocks)
+{
+	const struct udf_volume_info *info = check->info;
+	struct udf_space_bitmap bitmap = { .bits = 0 };
+	uint64_t bytes = info->space_bitmap_bytes;
+	uint64_t blocks = (bytes + info->block_size - 1) / info->block_size;
+	uint8_t *buf = NULL;
+	int ret = 0;
+
+	*free_blocks = UINT32_MAX;
+	if (info->mapped_blocks > 0) {
+		udf_check_found(check, UDF_FINDING_SPACE_LOST,
+				UDF_FINDING_NOTE, NULL, UINT32_MAX,
+				"free space is not checked on a volume with a "
+				"metadata or virtual partition");
+		return 0;
+	}
+	if (bytes == 0) {
+		return 0;
+	}
+	buf = malloc(blocks * info->block_size);
+	if (buf == NULL) {
+		return -ENOMEM;
+	}
+	ret = udf_volume_read(check->volume, info->space_bitmap_block,
+			      (uint32_t)blocks, buf);
+	if (ret == 0) {
+		ret = decode_space_bitmap(buf, bytes, info->space_bitmap_block,
+					  &bitmap);
+	}
+	if (ret == 0 && (bitmap.bytes > bytes - UDF_SPACE_BITMAP_LEN ||
+			 bitmap.bits > 8 * (uint64_t)bitmap.bytes)) {
+		ret = -EUCLEAN;
+	}
+	if (ret < 0) {
+		udf_check_found(check, UDF_FINDING_SPACE_FREE,
+				UDF_FINDING_ERROR, NULL,
+				info->space_bitmap_block,
+				"the space bitmap cannot be read: %s",
+				strerror(-ret));
+		free(buf);
+		return 0;
+	}
+	if (bitmap.bits > info->partition_blocks) {
+		bitmap.bits = info->partition_blocks;
+	}
+	*free_blocks = 0;
+	compare_bits(check, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits,
+		     free_blocks);
+	free(buf);
+	return 0;
+}
+
+static void check_count(struct udf_check *check, const char *what,
+			uint64_t recorded, uint64_t found)
+{
+	if (recorded != found) {
+		udf_check_found(check, UDF_FINDING_INTEGRITY,
+				UDF_FINDING_ERROR, NULL, UINT32_MAX,
+				"the integrity descriptor has %llu %s, the "
+				"volume %llu",
+				(unsigned long long)recorded, what,
+				(unsigned long long)found);
+	}
+}
+
+/* What the Logical Volume Integrity Descriptor says of a closed volume. */
+static void check_integrity(struct udf_check *check, uint32_t free_blocks)
+{
+	struct udf_integrity integrity = { .closed = false };
+
+	udf_volume_get_integrity(check->volume, &integrity);
+	if (!integrity.closed) {
+		return;
+	}
+	if (free_blocks != UINT32_MAX &&
+	    integrity.free_blocks != UINT32_MAX) {
+		check_count(check, "free blocks", integrity.free_blocks,
+			    free_blocks);
+	}
+	check_count(check, "files", integrity.files, check->summary->files);
+	check_count(check, "directories", integrity.directories,
+		    check->summary->directories);
+	if (integrity.next_unique_id <= check->max_unique_id) {
+		udf_check_found(check, UDF_FINDING_INTEGRITY,
+				UDF_FINDING_ERROR, NULL, UINT32_MAX,
+				"the next unique id, %llu, is not above the "
+				"highest in use, %llu",
+				(unsigned long long)integrity.next_unique_id,
+				(unsigned long long)check->max_unique_id);
+	}
+}
+
+static int check_opened(struct udf_check *check, const char *path)
+{
+	struct udf_integrity integrity = { .closed = false };
+	uint32_t free_blocks = UINT32_MAX;
+	int ret = 0;
+
+	check->info = udf_volume_info(check->volume);
+	check->summary->total_blocks = check->info->partition_blocks;
+	udf_volume_get_integrity(check->volume, &integrity);
+	check->summary->closed = integrity.closed;
+	check->used = calloc(1, (size_t)check->info->partition_blocks / 8 + 1);
+	if (check->used == NULL) {
+		return -ENOMEM;
+	}
+	ret = udf_check_descriptors(check, path);
+	if (ret == 0) {
+		ret = udf_check_tree(check);
+	}
+	if (ret == 0) {
+		ret = check_space(check, &free_blocks);
+	}
+	if (ret == 0) {
+		check_integrity(check, free_blocks);
+	}
+	free(check->used);
+	return ret;
+}
+
+int udf_check(const char *path, const struct udf_check_options *options,
+	      struct udf_check_summary *summary)
+{
+	struct udf_volume_options volume_options = {
+		.read_only = true,
+		.log = options->log,
+		.log_private = options->log_private,
+	};
+	struct udf_check check = {
+		.options = options,
+		.summary = summary,
+	};
+	int ret = 0;
+
+	*summary = (struct udf_check_summary){ .closed = false };
+	ret = udf_volume_open(path, &volume_options, &check.volume);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = check_opened(&check, path);
+	udf_volume_close(check.volume);
+	return ret;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the parts of a check share; see check.h.
+ */
+#ifndef UDF_STORE_CHECK_STATE_H
+#define UDF_STORE_CHECK_STATE_H
+
+#include "check.h"
+#include "volume.h"
+
+struct udf_check {
+	const struct udf_check_options *options;
+	struct udf_check_summary *summary;
+	struct udf_volume *volume;
+	const struct udf_volume_info *info;
+	/* Blocks that something refers to, and the bitmap of the volume. */
+	uint8_t *used;
+	uint64_t max_unique_id;
+};
+
+void udf_check_found(struct udf_check *check, enum udf_finding_kind kind,
+		     enum udf_finding_severity severity, const char *path,
+		     uint32_t lbn, const char *format, ...)
+	__attribute__((format(printf, 6, 7)));
+
+/*
+ * Something at path uses these blocks of the partition. Reports those that
+ * are used already.
+ */
+void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
+		   uint64_t count);
+
+/* check_volume.c: anchors, both sequences, sparing tables. -EIO, -ENOMEM. */
+int udf_check_descriptors(struct udf_check *check, const char *path);
+
+/* check_tree.c: from the file set down. -ENOMEM, -ECANCELED. */
+int udf_check_tree(struct udf_check *check);
+
+#endif /* UDF_STORE_CHECK_STATE_H */

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * udfctl check: is a volume whole, and repair what a mount can count anew.
+ *
+ * A repair marks the volume as not closed and has the engine recover it, as
+ * the first mount after a crash does: it is safe to be stopped anywhere, since
+ * a crash of that mount is as well. What it cannot put right is left alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "fs.h"
+#include "udfctl.h"
+
+/* As fsck(8) has them. */
+enum {
+	EXIT_CLEAN = 0,
+	EXIT_CORRECTED = 1,
+	EXIT_ERRORS_LEFT = 4,
+	EXIT_OPERATION = 8,
+	EXIT_USAGE = 16,
+	EXIT_STOPPED = 32,
+};
+
+/* Findings of a kind that are shown; the rest is counted. */
+#define SHOWN_MAX 20u
+
+struct check_run {
+	bool json;
+	bool quiet; /* count only */
+	bool progress;
+	const char *comma;
+	unsigned int shown[UDF_FINDING_KINDS];
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int signum)
+{
+	(void)signum;
+	stopped = 1;
+}
+
+static bool is_stopped(void *private_data)
+{
+	(void)private_data;
+	return stopped != 0;
+}
+
+static void clear_progress(const struct check_run *run)
+{
+	if (run->progress) {
+		fputs("\r\033[K", stderr);
+	}
+}
+
+static void show_progress(void *private_data, uint64_t directories,
+			  uint64_t files)
+{
+	(void)private_data;
+	fprintf(stderr,
+		"\rchecked %" PRIu64 " directories, %" PRIu64 " files\033[K",
+		directories, files);
+}
+
+/* A name from the disk, without what a terminal would obey. */
+static void print_plain(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	for (; *p != '\0'; p++) {
+		putchar(*p < 0x20 || *p == 0x7F ? '?' : *p);
+	}
+}
+
+static void print_json_finding(struct check_run *run,
+			       const struct udf_finding *finding)
+{
+	printf("%s\n    {\"kind\": ", run->comma);
+	udfctl_json_text(udf_finding_kind_name(finding->kind));
+	printf(", \"error\": %s",
+	       finding->severity == UDF_FINDING_ERROR ? "true" : "false");
+	if (finding->path != NULL) {
+		printf(", \"path\": ");
+		udfctl_json_text(finding->path);
+	}
+	if (finding->lbn != UINT32_MAX) {
+		printf(", \"block\": %u", finding->lbn);
+	}
+	printf(", \"text\": ");
+	udfctl_json_text(finding->text);
+	printf("}");
+	run->comma = ",";
+}
+
+static void show_finding(void *private_data, const struct udf_finding *finding)
+{
+	struct check_run *run = private_data;
+	bool is_error = finding->severity == UDF_FINDING_ERROR;
+
+	if (run->quiet) {
+		return;
+	}
+	if (run->json) {
+		print_json_finding(run, finding);
+		return;
+	}
+	if (is_error) {
+		run->shown[finding->kind]++;
+		if (run->shown[finding->kind] > SHOWN_MAX) {
+			return;
+		}
+	}
+	clear_progress(run);
+	printf("%s: %s: ", is_error ? "error" : "note",
+	       udf_finding_kind_name(finding->kind));
+	if (finding->path != NULL) {
+		print_plain(finding->path);
+		printf(": ");
+	}
+	print_plain(finding->text);
+	printf("\n");
+}
+
+static void show_rest(const struct check_run *run)
+{
+	size_t i = 0;
+
+	for (i = 0; i < UDF_FINDING_KINDS; i++) {
+		if (run->shown[i] > SHOWN_MAX) {
+			printf("error: %s: and %u more\n",
+			       udf_finding_kind_name(i),
+			       run->shown[i] - SHOWN_MAX);
+		}
+	}
+}
+
+static int check(const char *path, struct check_run *run,
+		 struct udf_check_summary *summary)
+{
+	char *log_path = strdup(path);
+	struct udf_check_options options = {
+		.found = show_finding,
+		.progress = run->progress ? show_progress : NULL,
+		.stop = is_stopped,
+		.private_data = run,
+		.log = udfctl_show_log,
+		.log_private = log_path,
+	};
+	int ret = 0;
+
+	if (log_path == NULL) {
+		return -ENOMEM;
+	}
+	ret = udf_check(path, &options, summary);
+	clear_progress(run);
+	if (!run->json && !run->quiet) {
+		show_rest(run);
+	}
+	free(log_path);
+	return ret;
+}
+
+/* Does another process have it for writing? Its state is in memory then. */
+static bool is_in_use(const char *path)
+{
+	struct flock lock = {
+		.l_type = F_RDLCK,
+		.l_whence = SEEK_SET,
+	};
+	bool in_use = false;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		/* Opening the volume says why. */
+		return false;
+	}
+	in_use = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	close(fd);
+	return in_use;
+}
+
+/* Have the engine count everything anew. */
+static int recover(char *path)
+{
+	const struct udf_volume_options options = {
+		.no_defect_management = true,
+		.log = udfctl_show_log,
+		.log_private = path,
+	};
+	struct udf_integrity integrity = { .closed = false };
+	struct udf_volume *volume = NULL;
+	struct udf_fs *fs = NULL;
+	int ret = 0;
+
+	ret = udf_volume_open(path, &options, &volume);
+	if (ret < 0) {
+		return ret;
+	}
+	if (udf_volume_info(volume)->read_only) {
+		udf_volume_close(volume);
+		return -EROFS;
+	}
+	udf_volume_get_integrity(volume, &integrity);
+	integrity.closed = false;
+	ret = udf_volume_put_integrity(volume, &integrity);
+	if (ret < 0) {
+		udf_volume_close(volume);
+		return ret;
+	}
+	ret = udf_volume_close(volume);
+	if (ret < 0) {
+		return ret;
+	}
+	ret = udf_fs_mount(path, &options, &fs);
+	if (ret < 0) {
+		return ret;
+	}
+	return udf_fs_unmount(fs);
+}
+
+static void print_summary(const struct check_run *run,
+			  const struct udf_check_summary *summary)
+{
+	uint64_t errors = udf_check_errors(summary);
+
+	if (run->json) {
+		return;
+	}
+	printf("%" PRIu64 " directories, %" PRIu64 " files, %" PRIu64
+	       " of %" PRIu64 " blocks in use\n",
+	       summary->directories, summary->files, summary->used_blocks,
+	       summary->total_blocks);
+	if (!summary->closed) {
+		printf("the volume was not closed: the next mount counts its "
+		       "free space anew\n");
+	}
+	if (errors == 0) {
+		printf("no errors\n");
+	} else {
+		printf("%" PRIu64 " errors, of which %" PRIu64
+		       " can be repaired\n",
+		       errors, udf_check_repairable(summary));
+	}
+}
+
+static void print_json_summary(const struct udf_check_summary *summary,
+			       uint64_t left, bool repaired)
+{
+	printf("%s],\n", "\n  ");
+	udfctl_json_bool("closed", summary->closed);
+	udfctl_json_number("directories", (int64_t)summary->directories);
+	udfctl_json_number("files", (int64_t)summary->files);
+	udfctl_json_number("used_blocks", (int64_t)summary->used_blocks);
+	udfctl_json_number("total_blocks", (int64_t)summary->total_blocks);
+	udfctl_json_number("errors", (int64_t)udf_check_errors(summary));
+	udfctl_json_number("repairable",
+			   (int64_t)udf_check_repairable(summary));
+	udfctl_json_bool("repaired", repaired);
+	printf("  \"errors_left\": %" PRIu64 "\n}\n", left);
+}
+
+/* *left: the errors after it. The exit status, or -1: go on to the report. */
+static int repair(char *path, struct check_run *run, uint64_t *left)
+{
+	struct check_run again = { .quiet = true };
+	struct udf_check_summary summary;
+	int ret = recover(path);
+
+	if (ret < 0) {
+		fprintf(stderr, "udfctl: %s: it was not repaired: %s\n", path,
+			strerror(-ret));
+		return EXIT_OPERATION;
+	}
+	ret = check(path, &again, &summary);
+	if (ret < 0) {
+		fprintf(stderr, "udfctl: %s: %s\n", path, strerror(-ret));
+		return ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
+	}
+	*left = udf_check_errors(&summary);
+	if (!run->json) {
+		printf("repaired; %" PRIu64 " errors are left\n", *left);
+	}
+	return -1;
+}
+
+static void usage(FILE *f)
+{
+	fprintf(f,
+		"usage: udfctl check [--repair | --dry-run] [--json] IMAGE\n"
+		"\n"
+		"Check a volume that is not mounted: descriptors, sparing "
+		"tables, directories,\n"
+		"link counts, extents, free space. Nothing is written without "
+		"--repair.\n"
+		"\n"
+		"  --repair   count free space, links, files and directories "
+		"anew, and write all\n"
+		"             copies of the sparing table; what else is wrong "
+		"is left alone\n"
+		"  --dry-run  say what --repair would do\n"
+		"  --json     print JSON\n"
+		"\n"
+		"Exit status, as of fsck: 0, no errors; 1, errors were "
+		"repaired; 4, errors are\n"
+		"left; 8, the check failed; 16, wrong usage; 32, stopped by "
+		"Ctrl-C.\n");
+}
+
+int udfctl_check(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"repair", no_argument, NULL, 'r'},
+		{"dry-run", no_argument, NULL, 'n'},
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct sigaction stop = { .sa_handler = on_signal };
+	struct check_run run = { .comma = "" };
+	struct udf_check_summary summary;
+	bool want_repair = false;
+	bool dry_run = false;
+	uint64_t left = 0;
+	char *path = NULL;
+	int ret = 0;
+	int c = 0;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'r':
+			want_repair = true;
+			break;
+		case 'n':
+			dry_run = true;
+			break;
+		case 'j':
+			run.json = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return EXIT_CLEAN;
+		default:
+			fprintf(stderr, "Try udfctl check --help.\n");
+			return EXIT_USAGE;
+		}
+	}
+	if (argc - optind != 1 || (want_repair && dry_run)) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	path = argv[optind];
+	if (is_in_use(path)) {
+		fprintf(stderr,
+			"udfctl: %s: it is mounted, or another program writes "
+			"to it; unmount it first\n",
+			path);
+		return EXIT_OPERATION;
+	}
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	run.progress = !run.json && isatty(STDERR_FILENO);
+	if (run.json) {
+		printf("{\n  \"findings\": [");
+	}
+	ret = check(path, &run, &summary);
+	if (ret < 0) {
+		if (run.json) {
+			printf("],\n  \"error\": true\n}\n");
+		}
+		fprintf(stderr, "udfctl: %s: it was not checked: %s\n", path,
+			strerror(-ret));
+		return ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
+	}
+
+	print_summary(&run, &summary);
+	left = udf_check_errors(&summary);
+	if (dry_run && !run.json && udf_check_repairable(&summary) > 0) {
+		printf("--repair would have the volume's free space, links and "
+		       "counts recovered from its tree\n");
+	}
+	if (want_repair && udf_check_repairable(&summary) > 0) {
+		ret = repair(path, &run, &left);
+		if (ret >= 0) {
+			return ret;
+		}
+		if (run.json) {
+			print_json_summary(&summary, left, true);
+		}
+		return left == 0 ? EXIT_CORRECTED : EXIT_ERRORS_LEFT;
+	}
+	if (run.json) {
+		print_json_summary(&summary, left, false);
+	}
+	return left == 0 ? EXIT_CLEAN : EXIT_ERRORS_LEFT;
+}

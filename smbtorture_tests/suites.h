@@ -7,6 +7,7 @@
 #define SMBTORTURE_TESTS_SUITES_H
 
 struct torture_suite *udf_defect_suite(TALLOC_CTX *ctx);
+struct torture_suite *udf_failover_suite(TALLOC_CTX *ctx);
 struct torture_suite *udf_sparing_suite(TALLOC_CTX *ctx);
 struct torture_suite *udf_volinfo_suite(TALLOC_CTX *ctx);
 /* The counter, and operations that need no mapping. */

@@ -25,7 +25,8 @@ NTSTATUS torture_udf_init(TALLOC_CTX *ctx)
 	ok = torture_suite_add_suite(suite, udf_volinfo_suite(suite)) &&
 	     torture_suite_add_suite(suite, udf_sparing_suite(suite)) &&
 	     torture_suite_add_suite(suite, udf_defect_suite(suite)) &&
-	     torture_suite_add_suite(suite, udf_purge_suite(suite));
+	     torture_suite_add_suite(suite, udf_purge_suite(suite)) &&
+	     torture_suite_add_suite(suite, udf_failover_suite(suite));
 	if (!ok) {
 		return NT_STATUS_NO_MEMORY;
 	}

@@ -45,7 +45,8 @@ def defect_disabled(path):
 
 
 class Place(rig.Rig):
-    """A volume and a server that shares it as "udf"."""
+    """A volume and a server that shares it as "udf", continuously available
+    if that is to be, and as "durable", never so."""
 
     def __init__(self, persistent):
         super().__init__()
@@ -68,10 +69,12 @@ class Place(rig.Rig):
 
     def start(self, *settings):
         """Start smbd, again with what it left behind."""
-        words = ['start', self.home, '--share', f'udf={self.mounted}',
-                 '--option', self.with_module('udf')]
-        for option in DURABLE_OPTIONS:
-            words += ['--option', f'udf:{option}']
+        words = ['start', self.home]
+        for share in ('udf', 'durable'):
+            words += ['--share', f'{share}={self.mounted}',
+                      '--option', self.with_module(share)]
+            for option in DURABLE_OPTIONS:
+                words += ['--option', f'{share}:{option}']
         if self.persistent:
             words += ['--option', 'udf:continuous availability=yes']
             settings = [*CA_GLOBALS, *settings]

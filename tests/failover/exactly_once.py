@@ -50,16 +50,19 @@ class Run:
         self.server = place.start()
         place.fill('ledger')
         self.client = durable.Client(self.server, 'udf')
-        self.handle = self.client.open_durable('ledger', persistent=True,
-                                               lease=False, timeout=TIMEOUT)
-        self.ledger = 0
+        self.open()
         self.stops = 200
         self.kills = self.replays = self.lost = self.doubled = 0
-        self.undecidable = self.refused = self.full_stops = 0
+        self.undecidable = self.refused = self.full_stops = self.gone = 0
         self.where = {'before the reply': 0, 'after it': 0}
         # Did smbd die just after the last reply, and to what?
         self.tail = None
         self.notes = []
+
+    def open(self):
+        self.handle = self.client.open_durable('ledger', persistent=True,
+                                               lease=False, timeout=TIMEOUT)
+        self.ledger = 0
 
     def pid(self):
         return cases.smbd_of(self.server, self.client)
@@ -72,9 +75,22 @@ class Run:
             return None
 
     def come_back(self):
+        """Reclaim the handle: True. False, with another one, when smbd has
+        lost it."""
         self.client.disconnect()
-        self.client, self.handle = cases.reclaim(self.client, self.server,
-                                                 self.handle, 20)
+        try:
+            self.client, self.handle = cases.reclaim(
+                self.client, self.server, self.handle, 10)
+            return True
+        except wire.Refused as error:
+            self.gone += 1
+            self.notes.append(f'kill {self.kills}: {error}')
+            log = rig.server_log(self.server).splitlines()
+            self.notes += [line for line in log[-400:] if 'ledger' in line
+                           or 'urable' in line or 'udf' in line][-12:]
+        self.client = self.client.again(self.server)
+        self.open()
+        return False
 
     def kill(self, pid):
         try:
@@ -178,13 +194,15 @@ class Run:
         ambiguous = status is None and self.tail == action
         self.where['before the reply' if status is None
                    else 'after it'] += 1
-        self.come_back()
+        if not self.come_back():
+            return
         while status is None:
             self.client.replay = True
             self.replays += 1
             if self.random.random() < 0.2:
                 status, tail = self.die_soon(action)
-                self.come_back()
+                if not self.come_back():
+                    return
             else:
                 status, tail = self.send(action), False
             self.client.replay = False
@@ -218,7 +236,8 @@ def main():
              f'{run.where["after it"]} after it; {run.stops} places in a '
              f'request; {took:.0f} s')
     tap.note(f'{run.replays} replays, {run.lost} lost, {run.doubled} '
-             f'doubled, {run.undecidable} undecidable')
+             f'doubled, {run.undecidable} undecidable, {run.gone} handles '
+             'that smbd did not give back')
     for text in run.notes[:20]:
         tap.note(text)
     tap.result(run.replays > kills // 10, 'requests were replayed')
@@ -228,6 +247,7 @@ def main():
     tap.equal(run.refused, 0, 'none was refused')
     tap.result(run.undecidable <= run.kills // 50,
                'hardly one was undecidable')
+    tap.result(run.gone <= run.kills // 200, 'hardly a handle was lost')
     tap.equal(panics, [], 'no smbd crashed')
     return tap.done()
 

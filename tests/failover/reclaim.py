@@ -190,6 +190,22 @@ def check_stopped(tap, place, server):
     return server
 
 
+def check_suite(tap, server, share, may_skip):
+    """The torture suite, but what the share does not offer."""
+    outcomes, text = rig.smbtorture(server, share, 'udf.failover')
+    ran = 0
+    for name, outcome in outcomes.items():
+        if outcome.word == 'success':
+            ran += 1
+            tap.result(True, f'{name} on {share}')
+        elif outcome.word == 'skip' and may_skip in outcome.reason:
+            tap.skip(f'{name} on {share}', outcome.reason)
+        else:
+            tap.result(False, f'{name} on {share}',
+                       f'{outcome.word}: {outcome.reason}')
+    tap.result(ran >= 3, f'udf.failover ran on {share}', text[-2000:])
+
+
 def check_unstored(tap, place):
     """A disk that is full: what cannot be stored is refused and not done."""
     lock = os.path.join(place.home, 'lock')
@@ -269,12 +285,15 @@ def newer_version(value):
 
 
 def main():
-    rig.needs(rig.UDFD, rig.MODULE)
+    rig.needs(rig.UDFD, rig.MODULE, rig.SUITE)
     tap = rig.Tap()
     persistent = cases.has_persistent_handles()
     with cases.Place(persistent) as place:
         server = place.start()
         check_orderly(tap, place, server)
+        check_suite(tap, server, 'durable', 'no persistent handles')
+        if persistent:
+            check_suite(tap, server, 'udf', 'no durable handle')
         check_timed_out(tap, place, server)
         if persistent:
             check_killed(tap, place, server)

@@ -37,7 +37,7 @@ help:
 #: make install       into the system, or below DESTDIR=...
 #: make clean         remove the build directory
 #: make deb           Debian packages, in build/deb
-#: make bench         not there yet
+#: make bench         ratios for docs/PERFORMANCE.md; BENCH="name ..." for some
 #:
 #: BUILD=DIR          build there instead of in build/
 #: TARGETS="..."      build only these (udfd udfctl vfs_udf.so ...)
@@ -73,9 +73,9 @@ $(PARTS:%=check-%): check-%: all
 install: all
 	@BUILD='$(BUILD)' tools/build install
 
-bench:
-	@echo 'make bench: the benchmarks are not there yet' \
-		'(issues 3, 5 and 6 bring them)' >&2; exit 1
+bench: all
+	@tools/deps bench
+	@BUILD='$(BUILD_DIR)' bench/bench $(BENCH)
 
 deb:
 	@tools/deps deb

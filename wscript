@@ -33,7 +33,7 @@ VERSION = '0.1'
 top = '.'
 out = os.environ.get('BUILD', 'build')
 
-DIRECTORIES = 'udf_store vfs_module smbtorture_tests tests'
+DIRECTORIES = 'udf_store vfs_module smbtorture_tests tests bench'
 
 # A changed wscript configures again by itself.
 Configure.autoconfig = True

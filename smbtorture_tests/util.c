@@ -123,14 +123,17 @@ NTSTATUS udf_fsctl(struct smb2_tree *tree, TALLOC_CTX *mem_ctx,
 		.smb2.in.flags = SMB2_IOCTL_FLAG_IS_FSCTL,
 		.smb2.in.out = input,
 	};
+	TALLOC_CTX *frame = talloc_stackframe();
 	NTSTATUS status;
 
 	/* For libcli "out" is the first of the two buffers on the wire, which
 	 * is the request's input (MS-SMB2 2.2.31, InputOffset). */
-	status = smb2_ioctl(tree, mem_ctx, &io.smb2);
+	status = smb2_ioctl(tree, frame, &io.smb2);
 	if (NT_STATUS_IS_OK(status) && output != NULL) {
 		*output = io.smb2.out.out;
+		talloc_steal(mem_ctx, output->data);
 	}
+	TALLOC_FREE(frame);
 	return status;
 }
 

@@ -5,6 +5,7 @@
 #include "open_record.h"
 #include "librpc/gen_ndr/ndr_misc.h"
 #include "serverid.h"
+#include "lib/util/server_id.h"
 
 /*
  * What smbd's scavenger, which times a handle out, may be late. An entry must
@@ -103,6 +104,20 @@ static bool open_record_is_overdue(const struct udf_open_entry0 *entry,
 	return now - entry->disconnect_time > kept_msec * NTTIME_PER_MSEC;
 }
 
+/* Of this process; asking whether it lives costs two system calls. */
+static struct server_id open_record_self;
+
+void open_record_set_self(const struct server_id *self)
+{
+	open_record_self = *self;
+}
+
+static bool open_record_owner_lives(const struct server_id *owner)
+{
+	return server_id_equal(owner, &open_record_self) ||
+	       serverid_exists(owner);
+}
+
 enum open_presence open_record_presence(const struct udf_open_entry0 *entry,
 					NTTIME now,
 					NTTIME booted)
@@ -111,7 +126,7 @@ enum open_presence open_record_presence(const struct udf_open_entry0 *entry,
 		return open_record_is_overdue(entry, now, booted) ? OPEN_GONE
 								  : OPEN_AWAY;
 	}
-	if (serverid_exists(&entry->owner)) {
+	if (open_record_owner_lives(&entry->owner)) {
 		return OPEN_PRESENT;
 	}
 	/* Its smbd was killed, or its node is down. */

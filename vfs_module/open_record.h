@@ -28,6 +28,9 @@ NTSTATUS open_record_push(TALLOC_CTX *mem_ctx,
 			  struct udf_open_state0 *record,
 			  DATA_BLOB *raw);
 
+/* Say which server id is this process's own, which lives. */
+void open_record_set_self(const struct server_id *self);
+
 /* Where the owner of an entry is. */
 enum open_presence {
 	OPEN_PRESENT, /* connected: its process lives */

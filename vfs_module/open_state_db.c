@@ -329,6 +329,7 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 	static struct open_state *process_state;
 	struct open_state *state = NULL;
 	struct db_context *backend = NULL;
+	struct server_id self = messaging_server_id(msg_ctx);
 	uint64_t db_flags = samba_compat_twin_db_flags();
 	int tdb_flags = TDB_DEFAULT | TDB_INCOMPATIBLE_HASH | TDB_SEQNUM;
 	char *path = NULL;
@@ -387,6 +388,7 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 	}
 	state->cheap_seqnum = !lp_clustering();
 	TALLOC_FREE(path);
+	open_record_set_self(&self);
 
 	process_state = state;
 	*_state = state;

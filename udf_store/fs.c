@@ -215,6 +215,12 @@ static int read_root(struct udf_fs *fs)
 			       "the root directory (ICB in block %u) cannot be "
 			       "read: %s",
 			       fs->root_lbn, strerror(-ret));
+	} else if (fs->root->write_once && !fs->read_only) {
+		udf_volume_log(fs->volume, UDF_LOG_WARNING,
+			       "the volume is read-only for us: its ICBs are "
+			       "of strategy 4096, for write-once media; copy "
+			       "its files to another volume to change them");
+		fs->read_only = true;
 	}
 	return ret;
 }

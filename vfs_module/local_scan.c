@@ -7,7 +7,9 @@
 #include "messages.h"
 #include "system/filesys.h"
 #include <fts.h>
+#include <linux/openat2.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 /* smbXsrv_open's persistent ids have 32 bits: no open of smbd's has this. */
 #define LOCAL_SCAN_ID_BIT (UINT64_C(1) << 63)
@@ -30,9 +32,26 @@ struct local_scan {
 	size_t max_files; /* that there is room for */
 };
 
+void local_scan_print_path(FILE *f, const char *path)
+{
+	const char *p = NULL;
+
+	for (p = path; *p != '\0'; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (c < 0x20 || c == 0x7f || c == '\\') {
+			fprintf(f, "\\%03o", c);
+		} else {
+			putc(c, f);
+		}
+	}
+}
+
 static void complain(const char *path, const char *why)
 {
-	fprintf(stderr, "%s: %s: %s\n", LOCAL_SCAN_NAME, path, why);
+	fprintf(stderr, "%s: ", LOCAL_SCAN_NAME);
+	local_scan_print_path(stderr, path);
+	fprintf(stderr, ": %s\n", why);
 }
 
 /* A scan may have more files than the usual limit of descriptors. */
@@ -170,101 +189,114 @@ NTSTATUS local_scan_key_of_fd(int fd, struct udf_file_key *key)
  * An O_PATH descriptor of a regular file; what else there may be is not
  * opened, for that can have effects.
  */
-static int open_path(const char *path)
+static NTSTATUS open_path(const struct local_scan_name *name, int *_fd)
 {
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = name->found ? RESOLVE_NO_SYMLINKS : 0,
+	};
+	NTSTATUS status = NT_STATUS_INVALID_PARAMETER;
 	struct stat st;
 	int fd = -1;
 
-	fd = open(path, O_PATH | O_CLOEXEC);
+	/* openat2(2), Linux 5.6; the C library has no function for it. */
+	fd = (int)syscall(SYS_openat2,
+			  AT_FDCWD,
+			  name->path,
+			  &how,
+			  sizeof(how));
+	if (fd == -1 && errno == ENOENT && name->found) {
+		return NT_STATUS_OBJECT_NAME_NOT_FOUND;
+	}
 	if (fd == -1 && errno == EMFILE) {
-		complain(path,
+		complain(name->path,
 			 "too many files: raise the limit of open files "
 			 "(ulimit -n)");
-		return -1;
+		return NT_STATUS_TOO_MANY_OPENED_FILES;
 	}
 	if (fd == -1 || fstat(fd, &st) == -1) {
-		complain(path, strerror(errno));
+		complain(name->path, strerror(errno));
 		goto fail;
 	}
 	if (S_ISDIR(st.st_mode)) {
-		complain(path,
+		complain(name->path,
 			 "is a directory; --recursive means the files below "
 			 "it");
 		goto fail;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		complain(path, "is not a regular file");
+		complain(name->path, "is not a regular file");
 		goto fail;
 	}
-	return fd;
+	*_fd = fd;
+	return NT_STATUS_OK;
 
 fail:
 	if (fd != -1) {
 		close(fd);
 	}
-	return -1;
+	return status;
 }
 
-bool local_scan_key(const char *path, struct udf_file_key *key, int *_fd)
+NTSTATUS local_scan_key(const struct local_scan_name *name,
+			struct udf_file_key *key,
+			int *_fd)
 {
-	char name[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
-	NTSTATUS status = NT_STATUS_OK;
+	char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+	NTSTATUS status;
 	int path_fd = -1;
 	int fd = -1;
-	bool ok = false;
 
-	path_fd = open_path(path);
-	if (path_fd == -1) {
-		return false;
+	status = open_path(name, &path_fd);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
 	}
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
-	fd = open(name, O_RDONLY | O_CLOEXEC);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+	fd = open(link, O_RDONLY | O_CLOEXEC);
 	if (fd == -1) {
-		complain(path, strerror(errno));
-		goto done;
+		complain(name->path, strerror(errno));
+		close(path_fd);
+		return NT_STATUS_ACCESS_DENIED;
 	}
 
 	status = local_scan_key_of_fd(fd, key);
+	close(fd);
 	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
-		complain(path,
+		complain(name->path,
 			 "is not on a UDF volume that udfd or the kernel has "
 			 "mounted");
-		goto done;
+	} else if (!NT_STATUS_IS_OK(status)) {
+		complain(name->path, nt_errstr(status));
 	}
-	if (!NT_STATUS_IS_OK(status)) {
-		complain(path, nt_errstr(status));
-		goto done;
-	}
-	ok = true;
 
-done:
-	if (fd != -1) {
-		close(fd);
-	}
-	if (ok && _fd != NULL) {
+	if (NT_STATUS_IS_OK(status) && _fd != NULL) {
 		*_fd = path_fd;
 	} else {
 		close(path_fd);
 	}
-	return ok;
+	return status;
 }
 
 /* fts_open() sorts nothing, so that a large directory needs little memory. */
 static bool for_files_below(const char *path,
-			    bool (*fn)(const char *path, void *private_data),
+			    local_scan_fn fn,
 			    void *private_data)
 {
-	char *name = discard_const_p(char, path);
-	char *const paths[] = { name, NULL };
+	char *top = realpath(path, NULL);
+	char *const paths[] = { top, NULL };
+	struct local_scan_name name = { .found = true };
 	FTS *fts = NULL;
 	FTSENT *entry = NULL;
 	bool ok = true;
 
-	fts = fts_open(paths,
-		       FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR | FTS_XDEV,
-		       NULL);
+	if (top == NULL) {
+		complain(path, strerror(errno));
+		return false;
+	}
+	fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
 	if (fts == NULL) {
 		complain(path, strerror(errno));
+		free(top);
 		return false;
 	}
 
@@ -280,7 +312,8 @@ static bool for_files_below(const char *path,
 		}
 		switch (entry->fts_info) {
 		case FTS_F:
-			ok = fn(entry->fts_accpath, private_data);
+			name.path = entry->fts_accpath;
+			ok = fn(&name, private_data);
 			break;
 		case FTS_DNR:
 		case FTS_ERR:
@@ -299,22 +332,25 @@ static bool for_files_below(const char *path,
 		}
 	}
 	fts_close(fts);
+	free(top);
 	return ok;
 }
 
 bool local_scan_for_files(char *const *paths,
 			  bool recursive,
-			  bool (*fn)(const char *path, void *private_data),
+			  local_scan_fn fn,
 			  void *private_data)
 {
 	size_t i = 0;
 	bool ok = true;
 
 	for (i = 0; ok && paths[i] != NULL; i++) {
+		const struct local_scan_name name = { .path = paths[i] };
+
 		if (recursive) {
 			ok = for_files_below(paths[i], fn, private_data);
 		} else {
-			ok = fn(paths[i], private_data);
+			ok = fn(&name, private_data);
 		}
 	}
 	return ok;
@@ -353,13 +389,14 @@ static bool make_room(struct local_scan *scan)
 }
 
 bool local_scan_count(struct local_scan *scan,
-		      const char *path,
+		      const struct local_scan_name *name,
 		      enum open_state_kind kind,
 		      bool whole_view)
 {
 	struct purge_mode_request request = { .action = PURGE_MODE_ENABLE };
 	struct local_scan_file file = { .fd = -1 };
 	struct open_state_owner owner;
+	const char *path = name->path;
 	enum purge_mode_result result;
 	NTSTATUS status;
 
@@ -367,7 +404,12 @@ bool local_scan_count(struct local_scan *scan,
 		complain(path, "no memory");
 		return false;
 	}
-	if (!local_scan_key(path, &file.key, &file.fd)) {
+	status = local_scan_key(name, &file.key, &file.fd);
+	if (NT_STATUS_EQUAL(status, NT_STATUS_OBJECT_NAME_NOT_FOUND)) {
+		/* What is gone needs no bracket. */
+		return true;
+	}
+	if (!NT_STATUS_IS_OK(status)) {
 		return false;
 	}
 

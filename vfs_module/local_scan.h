@@ -35,11 +35,32 @@ struct tevent_context *local_scan_events(struct local_scan *scan);
  */
 NTSTATUS local_scan_key_of_fd(int fd, struct udf_file_key *key);
 
+/* A file that is scanned, as it was named or found. */
+struct local_scan_name {
+	const char *path;
+	/*
+	 * Found below a directory, whose owner is not trusted: no symbolic
+	 * link may lead to it.
+	 */
+	bool found;
+};
+
 /*
  * The key of a regular file on a store. *fd, if asked for, is an O_PATH
  * descriptor of it for the caller to close.
+ *
+ * NT_STATUS_OBJECT_NAME_NOT_FOUND: it was found, and has gone since; nothing
+ * was said about that.
  */
-bool local_scan_key(const char *path, struct udf_file_key *key, int *fd);
+NTSTATUS local_scan_key(const struct local_scan_name *name,
+			struct udf_file_key *key,
+			int *fd);
+
+/* Print a path to f, whatever bytes it has: no control characters. */
+void local_scan_print_path(FILE *f, const char *path);
+
+typedef bool (*local_scan_fn)(const struct local_scan_name *name,
+			      void *private_data);
 
 /*
  * Call fn for each path; with recursive, for a directory's regular files on
@@ -48,7 +69,7 @@ bool local_scan_key(const char *path, struct udf_file_key *key, int *fd);
  */
 bool local_scan_for_files(char *const *paths,
 			  bool recursive,
-			  bool (*fn)(const char *path, void *private_data),
+			  local_scan_fn fn,
 			  void *private_data);
 
 /*
@@ -56,7 +77,7 @@ bool local_scan_for_files(char *const *paths,
  * same for all files of a process.
  */
 bool local_scan_count(struct local_scan *scan,
-		      const char *path,
+		      const struct local_scan_name *name,
 		      enum open_state_kind kind,
 		      bool whole_view);
 

@@ -331,22 +331,6 @@ static void print_json_string(const char *text)
 	putchar('"');
 }
 
-/* For a terminal: no control characters. */
-static void print_path(const char *path)
-{
-	const char *p = NULL;
-
-	for (p = path; *p != '\0'; p++) {
-		unsigned char c = (unsigned char)*p;
-
-		if (c < 0x20 || c == 0x7f || c == '\\') {
-			printf("\\%03o", c);
-		} else {
-			putchar(c);
-		}
-	}
-}
-
 static void print_entry_json(struct status *s,
 			     const struct open_state_entry *entry)
 {
@@ -419,7 +403,7 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 		       entry->disconnected ? "disconnected" : "open");
 	}
 	if (path != NULL) {
-		print_path(path);
+		local_scan_print_path(stdout, path);
 	} else {
 		printf("(file %" PRIu64 " of volume %s)",
 		       entry->key.unique_id,
@@ -468,7 +452,7 @@ static bool print_held(const struct held_list_entry *entry, void *private_data)
 		       format_process(id).text,
 		       entry->offset,
 		       entry->length);
-		print_path(entry->path);
+		local_scan_print_path(stdout, entry->path);
 		putchar('\n');
 	}
 	args->n += 1;
@@ -539,10 +523,11 @@ static bool print_all(struct status *s, bool json)
 	return ok;
 }
 
-static bool want(const char *path, void *private_data)
+static bool want(const struct local_scan_name *name, void *private_data)
 {
 	struct status *s = private_data;
 	struct udf_file_key *wanted = NULL;
+	NTSTATUS status;
 
 	wanted = talloc_realloc(s,
 				s->wanted,
@@ -553,7 +538,8 @@ static bool want(const char *path, void *private_data)
 		return false;
 	}
 	s->wanted = wanted;
-	if (!local_scan_key(path, &wanted[s->num_wanted], NULL)) {
+	status = local_scan_key(name, &wanted[s->num_wanted], NULL);
+	if (!NT_STATUS_IS_OK(status)) {
 		return false;
 	}
 	s->num_wanted += 1;

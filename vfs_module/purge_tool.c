@@ -147,18 +147,20 @@ static bool command_watch(struct command *command, struct local_scan *scan)
 	return true;
 }
 
-static bool count_for_run(const char *path, void *private_data)
+static bool count_for_run(const struct local_scan_name *name,
+			  void *private_data)
 {
 	struct local_scan *scan = private_data;
 
-	return local_scan_count(scan, path, OPEN_STATE_LOCAL, true);
+	return local_scan_count(scan, name, OPEN_STATE_LOCAL, true);
 }
 
-static bool count_only_for_run(const char *path, void *private_data)
+static bool count_only_for_run(const struct local_scan_name *name,
+			       void *private_data)
 {
 	struct local_scan *scan = private_data;
 
-	return local_scan_count(scan, path, OPEN_STATE_LOCAL, false);
+	return local_scan_count(scan, name, OPEN_STATE_LOCAL, false);
 }
 
 /* The exit status, as a shell tells it. */
@@ -355,22 +357,24 @@ static bool background_watch(struct background *background, unsigned seconds)
 	return te != NULL;
 }
 
-static bool count_in_background(const char *path, void *private_data)
+static bool count_in_background(const struct local_scan_name *name,
+				void *private_data)
 {
 	struct background *background = private_data;
 
 	return local_scan_count(background->scan,
-				path,
+				name,
 				OPEN_STATE_LOCAL_BACKGROUND,
 				true);
 }
 
-static bool count_only_in_background(const char *path, void *private_data)
+static bool count_only_in_background(const struct local_scan_name *name,
+				     void *private_data)
 {
 	struct background *background = private_data;
 
 	return local_scan_count(background->scan,
-				path,
+				name,
 				OPEN_STATE_LOCAL_BACKGROUND,
 				false);
 }
@@ -548,16 +552,20 @@ static bool take_back(struct disable_state *d, struct open_state_entry *entry)
 }
 
 /* One "enable" of the file, the last. */
-static bool disable_file(const char *path, void *private_data)
+static bool disable_file(const struct local_scan_name *name,
+			 void *private_data)
 {
 	struct disable_state *d = private_data;
 	struct open_state_entry *last = NULL;
 	struct udf_file_key key;
+	NTSTATUS status;
 	size_t i = 0;
-	bool ok = false;
 
-	ok = local_scan_key(path, &key, NULL);
-	if (!ok) {
+	status = local_scan_key(name, &key, NULL);
+	if (NT_STATUS_EQUAL(status, NT_STATUS_OBJECT_NAME_NOT_FOUND)) {
+		return true;
+	}
+	if (!NT_STATUS_IS_OK(status)) {
 		return false;
 	}
 	for (i = 0; i < d->num_entries; i++) {
@@ -575,11 +583,11 @@ static bool disable_file(const char *path, void *private_data)
 		}
 	}
 	if (last == NULL) {
+		fprintf(stderr, "%s: ", LOCAL_SCAN_NAME);
+		local_scan_print_path(stderr, name->path);
 		fprintf(stderr,
-			"%s: %s: no 'enable' on this machine counts it; see "
-			"udfctl purge status\n",
-			LOCAL_SCAN_NAME,
-			path);
+			": no 'enable' on this machine counts it; see udfctl "
+			"purge status\n");
 		return false;
 	}
 	return take_back(d, last);

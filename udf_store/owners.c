@@ -311,16 +311,48 @@ static int log_owner(void *private_data, const struct udf_owner *owner)
 	return 0;
 }
 
+/*
+ * What was written since, or given to another file, is no damage any more:
+ * keep what still cannot be read.
+ */
+static int keep_unreadable(struct udf_fs *fs, struct udf_block_list *damaged)
+{
+	uint8_t *block = malloc(fs->info->block_size);
+	size_t kept = 0;
+
+	if (block == NULL) {
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < damaged->count; i++) {
+		uint32_t lbn = damaged->blocks[i];
+
+		if (udf_volume_read(fs->volume, lbn, 1, block) < 0) {
+			damaged->blocks[kept++] = lbn;
+		}
+	}
+	damaged->count = kept;
+	free(block);
+	return 0;
+}
+
 void udf_owners_report_damage(struct udf_fs *fs)
 {
 	struct damage_report report = { .fs = fs };
 	struct udf_block_list damaged = { .count = 0 };
+	int ret = 0;
 
 	udf_volume_take_damage(fs->volume, &damaged);
+	if (damaged.count > 0) {
+		ret = keep_unreadable(fs, &damaged);
+	}
 	if (damaged.count == 0) {
+		udf_block_list_free(&damaged);
 		return;
 	}
-	if (udf_owners_find(fs, &damaged, log_owner, &report) < 0) {
+	if (ret == 0) {
+		ret = udf_owners_find(fs, &damaged, log_owner, &report);
+	}
+	if (ret < 0) {
 		udf_volume_log(fs->volume, UDF_LOG_ERROR,
 			       "no memory to find the files that %zu damaged "
 			       "blocks belong to; udfctl defects names them",

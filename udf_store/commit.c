@@ -81,6 +81,7 @@ struct snapshot {
 	size_t node_count;
 	struct udf_run_list released;
 	enum phase icb_phase; /* of the node that is being encoded */
+	bool only_no_spare; /* all that went wrong were bad packets */
 };
 
 int udf_commit_init(struct udf_fs *fs)
@@ -366,18 +367,77 @@ static int snapshot_write(struct snapshot *snapshot)
 {
 	struct udf_fs *fs = snapshot->fs;
 	int result = 0;
-	int ret = 0;
 
 	for (int phase = 0; phase < PHASE_COUNT; phase++) {
+		int write_ret = 0;
+		int sync_ret = 0;
+
 		if (phase > 0 && snapshot->phases[phase].count == 0) {
 			continue;
 		}
-		ret = phase_write(snapshot, phase);
-		result = result < 0 ? result : ret;
-		ret = udf_volume_sync(fs->volume);
-		result = result < 0 ? result : ret;
+		write_ret = phase_write(snapshot, phase);
+		sync_ret = udf_volume_sync(fs->volume);
+		if ((write_ret < 0 && write_ret != -ENOSPC) ||
+		    (sync_ret < 0 && sync_ret != -ENOSPC)) {
+			snapshot->only_no_spare = false;
+		}
+		result = result < 0 ? result : write_ret;
+		result = result < 0 ? result : sync_ret;
 	}
 	return result;
+}
+
+/* How many of the listed blocks are data of a file. */
+static uint64_t count_data(struct udf_node *node,
+			   const struct udf_block_list *blocks)
+{
+	uint64_t count = 0;
+
+	if (udf_node_is_directory(node) || node->embedded) {
+		return 0;
+	}
+	pthread_rwlock_rdlock(&node->lock);
+	for (size_t i = 0; i < node->map.count; i++) {
+		const struct udf_extent *e = &node->map.extents[i];
+		size_t n = udf_block_list_find(blocks, e->lbn);
+
+		while (e->type == UDF_EXTENT_RECORDED && n < blocks->count &&
+		       blocks->blocks[n] - e->lbn < e->count) {
+			count++;
+			n++;
+		}
+	}
+	pthread_rwlock_unlock(&node->lock);
+	return count;
+}
+
+/*
+ * The commit failed: is the whole tree N on the medium all the same, since
+ * all that could not be saved is data of files? Then what N does not use can
+ * be free; without that, no space could be made for such data by removing
+ * other files.
+ */
+static bool is_tree_saved(const struct snapshot *snapshot)
+{
+	struct udf_volume *volume = snapshot->fs->volume;
+	struct udf_defect_status status = { .bad_packets = 0 };
+	struct udf_block_list failed = { .count = 0 };
+	uint64_t data = 0;
+	uint64_t all = 0;
+	bool saved = false;
+
+	if (!snapshot->only_no_spare ||
+	    udf_volume_failed_blocks(volume, &failed) < 0) {
+		return false;
+	}
+	udf_volume_defect_status(volume, &status);
+	all = status.memory.failed / snapshot->fs->info->block_size;
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		data += count_data(snapshot->nodes[i].node, &failed);
+	}
+	saved = data == failed.count && all == failed.count;
+	udf_block_list_free(&failed);
+	return saved;
 }
 
 static void snapshot_finish(struct snapshot *snapshot, int result)
@@ -394,11 +454,13 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 			udf_commit_dirty(node);
 		}
 	}
-	if (result < 0) {
+	if (result < 0 && !is_tree_saved(snapshot)) {
 		udf_space_reattach(&fs->space, &snapshot->released);
-		udf_space_mark_all_dirty(&fs->space);
 	} else {
 		udf_space_free_runs(&fs->space, &snapshot->released);
+	}
+	if (result < 0) {
+		udf_space_mark_all_dirty(&fs->space);
 	}
 	pthread_rwlock_unlock(&fs->operations);
 
@@ -427,6 +489,7 @@ static int commit_run(struct udf_fs *fs)
 	result = snapshot_take(&snapshot);
 	pthread_rwlock_unlock(&fs->operations);
 
+	snapshot.only_no_spare = result == 0;
 	ret = snapshot_write(&snapshot);
 	result = result < 0 ? result : ret;
 	snapshot_finish(&snapshot, result);

@@ -164,7 +164,15 @@ class Mount:
             return file.read()
 
     def wait(self):
-        """udfd's exit status."""
+        """
+        udfd's exit status. A mount namespace that another program made in the
+        meantime has a copy of the mount and keeps udfd up: SIGTERM closes the
+        volume, too.
+        """
+        try:
+            return self.process.wait(SECONDS / 2)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
         return self.process.wait(SECONDS)
 
     def unmount(self):

@@ -26,6 +26,12 @@
 /* Positions of readdir before the first FID: ".", "..". */
 #define POSITION_FIRST 2u
 
+/* A stream directory belongs to a file; a name that leads to one is wrong. */
+static bool is_part(const struct udf_node *node)
+{
+	return node->file_type == UDF_FT_STREAM_DIRECTORY;
+}
+
 int udf_fs_lookup(struct udf_node *directory, const char *name,
 		  struct udf_node **node)
 {
@@ -44,6 +50,11 @@ int udf_fs_lookup(struct udf_node *directory, const char *name,
 		ret = udf_node_get(directory->fs, entry.icb, node);
 	}
 	pthread_rwlock_unlock(&directory->lock);
+	if (ret == 0 && is_part(*node)) {
+		udf_node_put(*node, 1);
+		*node = NULL;
+		ret = -EUCLEAN;
+	}
 	return ret;
 }
 
@@ -942,7 +953,13 @@ int udf_fs_readdir(struct udf_node *directory, uint64_t *position,
 	if (ret == 0) {
 		*position = fid_position + POSITION_FIRST;
 		strcpy(entry->name, found.name);
-		if (udf_node_get(directory->fs, found.icb, &entry->node) == 0) {
+		ret = udf_node_get(directory->fs, found.icb, &entry->node);
+		if (ret == 0 && is_part(entry->node)) {
+			udf_node_put(entry->node, 1);
+			entry->node = NULL;
+		}
+		ret = 0;
+		if (entry->node != NULL) {
 			entry->ino = entry->node->ino;
 			entry->format = udf_node_format(entry->node);
 		}

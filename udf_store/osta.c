@@ -170,7 +170,8 @@ int udf_utf8_to_cs0(const char *utf8, size_t len, uint8_t *out, size_t out_len)
 		uint32_t c = 0;
 		size_t n = get_utf8(p + i, len - i, &c);
 
-		if (n == 0 || c == 0) {
+		/* UDF 2.1.1: CS0 lacks the byte order marks. */
+		if (n == 0 || c == 0 || c == 0xFEFF || c == 0xFFFE) {
 			return -EILSEQ;
 		}
 		wide = wide || c > 0xFF;

@@ -62,7 +62,13 @@ static int stream_find(struct udf_node *directory, const char *name,
 	if (ret < 0) {
 		return ret;
 	}
-	if (udf_node_is_directory(*stream) || *stream == directory) {
+	/*
+	 * What does not say that it is a stream, or has streams itself, may
+	 * be a file with names: its lock has no place below this one's.
+	 */
+	if (udf_node_is_directory(*stream) ||
+	    ((*stream)->icb_flags & UDF_ICB_STREAM) == 0 ||
+	    (*stream)->stream_dir_icb.length > 0) {
 		udf_node_put(*stream, 1);
 		*stream = NULL;
 		return -EUCLEAN;

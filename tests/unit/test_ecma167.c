@@ -165,6 +165,7 @@ static void test_strings(void **state)
 		{"\x80", 1},	     {"\xC0\xAF", 2},	 {"\xC3", 1},
 		{"\xC3(", 2},	     {"\xE0\x80\x80", 3}, {"\xF0\x80\x80\x80", 4},
 		{"\xF4\x90\x80\x80", 4}, {"\xFF", 1},	 {"a\0b", 3},
+		{"\xEF\xBB\xBF", 3},    {"a\xEF\xBF\xBE", 4},
 	};
 	char utf8[64];
 	uint8_t cs0[64];

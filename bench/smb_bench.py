@@ -197,8 +197,10 @@ def brackets():
         mount = where.mount(where.image(megabytes=1024, sparable=False))
         # Two servers, so two databases, on one mount.
         settings = [f'max open files = {each + 100}']
-        servers = [where.server({'udf': mount}, [where.with_module('udf')],
-                                settings) for _ in range(2)]
+        # Else smbd reads all names of a directory for each new one.
+        options = [where.with_module('udf'), 'udf:case sensitive=yes']
+        servers = [where.server({'udf': mount}, options, settings)
+                   for _ in range(2)]
         base, thing = [stack.enter_context(Load(server, 'udf'))
                        for server in servers]
         for number, load in enumerate((base, thing)):

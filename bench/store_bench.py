@@ -300,7 +300,7 @@ def directories():
 
 def large_volume():
     """The mount of a cleanly closed image of 1 TiB, and its memory."""
-    seconds = Result('large.mount', '1 TiB image, cleanly closed: mount and list',
+    seconds = Result('large.mount', '1 TiB image, closed: mount and list',
                      (LARGE_SECONDS, 's'))
     memory = Result('large.memory', '1 TiB image: most memory that udfd used')
     with directory() as where:

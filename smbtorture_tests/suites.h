@@ -16,5 +16,7 @@ struct torture_suite *udf_purge_suite(TALLOC_CTX *ctx);
 struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx);
 /* Each operation, bracket's state and actor; part of udf.purge. */
 struct torture_suite *udf_purge_cells_suite(TALLOC_CTX *ctx);
+/* What a count outlives; part of udf.purge. */
+struct torture_suite *udf_purge_life_suite(TALLOC_CTX *ctx);
 
 #endif /* SMBTORTURE_TESTS_SUITES_H */

@@ -21,6 +21,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.realpath(__file__))))
 BUILD = os.path.abspath(os.environ.get('BUILD') or os.path.join(TOP, 'build'))
 UDFD = os.path.join(BUILD, 'udf_store', 'udfd')
+UDFCTL = os.path.join(BUILD, 'udf_store', 'udfctl')
 FAULTDISK = os.path.join(BUILD, 'tests', 'rigs', 'faultdisk')
 SECONDS = 30
 # What an address sanitizer's exit is told apart by.
@@ -215,12 +216,17 @@ class Mount:
 
 
 def clean_cycle(tap, mount, name):
-    """Unmount, and look whether the volume is closed."""
+    """Unmount, and look whether the volume is closed and whole."""
     status = mount.unmount()
     tap.ok(status == 0, f'{name}: udfd ends well',
            f'exit status {status}', mount.log())
     info = udfinfo(mount.image)
     tap.same(info.get('integrity'), 'closed', f'{name}: the volume is closed')
+    done = subprocess.run([UDFCTL, 'check', mount.image], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False)
+    tap.ok(done.returncode == 0, f'{name}: udfctl check finds no errors',
+           done.stdout)
     return info
 
 

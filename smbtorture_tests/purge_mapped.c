@@ -926,10 +926,38 @@ done:
 	return ret;
 }
 
-/* One chunk from the start of source to WRITE_OFFSET of target. */
-static struct smb2_request *copy_chunk_send(struct smb2_tree *tree,
-					    struct smb2_handle source,
-					    struct smb2_handle target)
+/* MS-SMB2 2.2.32.3: a key of 24 bytes, then a context. */
+#define RESUME_KEY_LEN 24
+
+static NTSTATUS copy_chunk_key(struct smb2_tree *tree,
+			       struct smb2_handle source,
+			       uint8_t key[RESUME_KEY_LEN])
+{
+	DATA_BLOB output = data_blob_null;
+	NTSTATUS status;
+
+	status = udf_fsctl(tree,
+			   tree,
+			   source,
+			   FSCTL_SRV_REQUEST_RESUME_KEY,
+			   data_blob_null,
+			   32,
+			   &output);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	if (output.length < RESUME_KEY_LEN) {
+		return NT_STATUS_INVALID_NETWORK_RESPONSE;
+	}
+	memcpy(key, output.data, RESUME_KEY_LEN);
+	data_blob_free(&output);
+	return NT_STATUS_OK;
+}
+
+/* One chunk from the start of the key's file to WRITE_OFFSET of target. */
+static struct smb2_request *
+copy_chunk_send_key(struct smb2_tree *tree, const uint8_t key[RESUME_KEY_LEN],
+		    struct smb2_handle target)
 {
 	uint8_t input[56] = {0};
 	struct smb2_ioctl io = {
@@ -940,27 +968,27 @@ static struct smb2_request *copy_chunk_send(struct smb2_tree *tree,
 		.in.flags = SMB2_IOCTL_FLAG_IS_FSCTL,
 		.in.out = data_blob_const(input, sizeof(input)),
 	};
-	DATA_BLOB key = data_blob_null;
-	NTSTATUS status;
 
-	/* MS-SMB2 2.2.32.3: a key of 24 bytes, then a context. */
-	status = udf_fsctl(tree,
-			   tree,
-			   source,
-			   FSCTL_SRV_REQUEST_RESUME_KEY,
-			   data_blob_null,
-			   32,
-			   &key);
-	if (!NT_STATUS_IS_OK(status) || key.length < 24) {
-		return NULL;
-	}
 	/* MS-SMB2 2.2.31.1: the key, the count, then the chunks. */
-	memcpy(input, key.data, 24);
+	memcpy(input, key, RESUME_KEY_LEN);
 	SIVAL(input, 24, 1);
 	SBVAL(input, 40, WRITE_OFFSET);
 	SIVAL(input, 48, WRITE_LENGTH);
-	data_blob_free(&key);
 	return smb2_ioctl_send(tree, &io);
+}
+
+static struct smb2_request *copy_chunk_send(struct smb2_tree *tree,
+					    struct smb2_handle source,
+					    struct smb2_handle target)
+{
+	uint8_t key[RESUME_KEY_LEN] = {0};
+	NTSTATUS status;
+
+	status = copy_chunk_key(tree, source, key);
+	if (!NT_STATUS_IS_OK(status)) {
+		return NULL;
+	}
+	return copy_chunk_send_key(tree, key, target);
 }
 
 static NTSTATUS copy_chunk_recv(struct smb2_request *req, TALLOC_CTX *mem_ctx)
@@ -1043,6 +1071,88 @@ done:
 	return ret;
 }
 
+/*
+ * Of a compound only the last request can wait (MS-SMB2 3.3.5.2.7): a WRITE
+ * before it is refused, and answered while the copy is held.
+ */
+static bool test_compound(struct torture_context *tctx, struct smb2_tree *tree,
+			  struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_transport *transport = tree2->session->transport;
+	struct smb2_handle source = {{0}};
+	struct smb2_request *write = NULL;
+	struct smb2_request *copy = NULL;
+	uint8_t key[RESUME_KEY_LEN] = {0};
+	const char *reason = NULL;
+	bool replied;
+	bool ret = true;
+	NTSTATUS status;
+	size_t i;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_test_file(tree2, FNAME_SOURCE);
+	UDF_OK(tctx, status, "making " FNAME_SOURCE);
+	status = udf_open(tree2,
+			  FNAME_SOURCE,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &source);
+	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
+	status = copy_chunk_key(tree2, source, key);
+	if (!NT_STATUS_IS_OK(status)) {
+		torture_skip_goto(
+			tctx, done, "FSCTL_SRV_COPYCHUNK does not work here\n");
+	}
+
+	status = smb2_transport_compound_start(transport, 2);
+	UDF_OK(tctx, status, "a compound");
+	write = udf_write_send(tree2,
+			       file.write,
+			       WRITE_OFFSET,
+			       file.data,
+			       sizeof(file.data),
+			       0);
+	copy = copy_chunk_send_key(tree2, key, file.write);
+	torture_assert_goto(tctx,
+			    write != NULL && copy != NULL,
+			    ret,
+			    done,
+			    "sending a compound");
+
+	replied = udf_wait_reply(tctx, write, RELEASE_MSEC);
+	torture_assert_goto(
+		tctx, replied, ret, done, "the first is answered at once");
+	status = udf_write_recv(write);
+	UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "the first");
+	replied = udf_wait_reply(tctx, copy, HELD_MSEC);
+	torture_assert_goto(tctx, !replied, ret, done, "the last is held");
+	CHECK_CONTENT(tctx, &file, false);
+
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	replied = udf_wait_reply(tctx, copy, RELEASE_MSEC);
+	torture_assert_goto(
+		tctx, replied, ret, done, "the last after DISABLED");
+	status = copy_chunk_recv(copy, tctx);
+	UDF_OK(tctx, status, "the last after DISABLED");
+	for (i = 0; i < sizeof(file.data); i++) {
+		file.data[i] = udf_test_byte(i);
+	}
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	udf_close(tree2, &source);
+	smb2_util_unlink(tree2, FNAME_SOURCE);
+	mapped_teardown(&file);
+	return ret;
+}
+
 struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx)
 {
 	struct torture_suite *suite = NULL;
@@ -1079,5 +1189,6 @@ struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx)
 		suite, "held_writer_disconnect", test_held_writer_disconnect);
 	torture_suite_add_2smb2_test(suite, "zero_data", test_zero_data);
 	torture_suite_add_2smb2_test(suite, "copy_chunk", test_copy_chunk);
+	torture_suite_add_2smb2_test(suite, "compound", test_compound);
 	return suite;
 }

@@ -109,7 +109,8 @@ bool smb2_request_is_unbuffered_write(struct smbd_smb2_request *smb2req)
 
 bool smb2_request_can_wait(struct smbd_smb2_request *smb2req)
 {
-	return !smbd_smb2_is_compound(smb2req);
+	return !smbd_smb2_is_compound(smb2req) ||
+	       smbd_smb2_is_last_in_compound(smb2req);
 }
 
 /*

@@ -47,8 +47,8 @@ enum smb2_reply_state smb2_reply_ask(const struct smb2_reply *reply);
 bool smb2_request_is_unbuffered_write(struct smbd_smb2_request *smb2req);
 
 /*
- * Can it be answered later? Not as a part of a compound: smbd lets only its
- * last part go asynchronous, and only some kinds of request.
+ * Can it be answered later? Of the parts of a compound only the last one
+ * (MS-SMB2 3.3.5.2.7).
  */
 bool smb2_request_can_wait(struct smbd_smb2_request *smb2req);
 

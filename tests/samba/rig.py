@@ -175,15 +175,18 @@ class Rig(contextlib.ExitStack):
             if done.returncode == 0:
                 return
 
-    def server(self, shares, options=(), settings=()):
+    def server(self, shares, options=(), settings=(), under=None):
         """A private smbd.
 
         shares    {name: path}
         options   'share:parameter=value'
         settings  'parameter = value' of the global section
+        under     what runs smbd, valgrind for example
         """
         directory = self.path('server')
         command = [os.path.join(RIGS, 'server'), 'start', directory]
+        if under is not None:
+            command += ['--under', under]
         for name, path in shares.items():
             command += ['--share', f'{name}={path}']
         for option in options:

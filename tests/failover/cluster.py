@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A continuously available share for a test: on one smbd, or on a cluster.
+
+A Place is a Rig (tests/samba/rig.py) that also starts tests/rigs/cluster, and
+takes it down again however the test ends.
+"""
+
+import os
+import shlex
+import subprocess
+
+import newest  # noqa: F401 (first, since it says what Samba is tested)
+import rig
+
+# What persistent handles want of a share and of smbd (docs/FAILOVER.md). Both
+# parameters are new in 4.25 and marked as experimental there.
+GLOBAL = ['persistent handles = yes', 'kernel oplocks = no',
+          'kernel share modes = no', 'posix locking = no']
+CA = 'continuous availability=yes'
+
+
+class Cluster:
+    """Nodes of tests/rigs/cluster."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.tool = os.path.join(rig.RIGS, 'cluster')
+
+    def say(self, command, *words):
+        """A command of the rig: say('kill-node', 1)."""
+        return rig.run(self.tool, command, self.directory, *map(str, words))
+
+    def facts(self):
+        values = {}
+        path = os.path.join(self.directory, 'cluster.env')
+        with open(path, encoding='utf-8') as env:
+            for word in shlex.split(env.read()):
+                name, _, value = word.partition('=')
+                values[name] = value
+        return values
+
+    def server(self, number):
+        """Node `number`, as the functions of rig take a server. Its process
+        id is that of the node's main smbd."""
+        facts = self.facts()
+        pids = self.say('pids', number).split()
+        return rig.Server(
+            facts[f'HOST{number}'], int(facts['PORT']), facts['USERNAME'],
+            facts['PASSWORD'], facts[f'SMB_CONF{number}'], int(pids[0]),
+            os.path.join(self.directory, f'n{number}'), facts['USERNAME2'],
+            facts['PASSWORD2'])
+
+
+class Place(rig.Rig):
+    """A Rig with clusters."""
+
+    def cluster(self, shares, options=(), settings=(), nodes=3):
+        """A cluster; the arguments are those of Rig.server()."""
+        directory = self.path('cluster')
+        tool = os.path.join(rig.RIGS, 'cluster')
+        command = [tool, 'start', directory, '--nodes', str(nodes),
+                   '--parent', str(os.getpid())]
+        for name, path in shares.items():
+            command += ['--share', f'{name}={path}']
+        for option in options:
+            command += ['--option', option]
+        for setting in settings:
+            command += ['--global', setting]
+        self.callback(subprocess.run, [tool, 'stop', directory],
+                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                      check=False)
+        rig.run(*command)
+        return Cluster(directory)

@@ -88,7 +88,7 @@ static int read_piece(struct udf_partition *partition, uint32_t lbn,
 
 	ret = udf_blockdev_read_medium(partition->dev, offset, buf, bytes);
 	if (udf_blockdev_is_medium_error(ret)) {
-		/* This try counts, too: it was not like the next. */
+		/* Doubtful, also if each block is read at once now. */
 		helped = true;
 		ret = read_singly(partition, lbn, count, buf, result, &helped);
 	} else if (ret == 0 && block != partition->start + lbn) {

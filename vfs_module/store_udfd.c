@@ -8,6 +8,7 @@
 
 struct store_udfd {
 	int root_fd; /* the share's root, for questions about the volume */
+	bool defect_managed; /* as long as it is mounted */
 };
 
 static int store_udfd_destructor(struct store_udfd *s)
@@ -148,14 +149,10 @@ static NTSTATUS store_udfd_volume_info(struct udf_store *store,
 
 static bool store_udfd_defect_managed(struct udf_store *store)
 {
-	struct udfd_sparing_info raw;
-	NTSTATUS status;
+	struct store_udfd *s = talloc_get_type_abort(store->private_data,
+						     struct store_udfd);
 
-	status = store_udfd_get_sparing(store, &raw);
-	if (!NT_STATUS_IS_OK(status)) {
-		return false;
-	}
-	return raw.defect_managed != 0;
+	return s->defect_managed;
 }
 
 static NTSTATUS store_udfd_set_defect_management(struct udf_store *store,
@@ -284,6 +281,7 @@ NTSTATUS store_udfd_open(TALLOC_CTX *mem_ctx,
 		return NT_STATUS_NO_MEMORY;
 	}
 	s->root_fd = fd;
+	s->defect_managed = ((info.flags & UDFD_VOLUME_DEFECT_MANAGED) != 0);
 	talloc_set_destructor(s, store_udfd_destructor);
 
 	store->ops = &store_udfd_ops;

@@ -363,3 +363,6 @@ def build(bld):
     bld.recurse(DIRECTORIES, mandatory=True)
     for page in bld.srcnode.ant_glob('docs/man/*.8', quiet=True):
         bld.install_files('/usr/share/man/man8', page)
+    # Where CTDB looks for event scripts that can be enabled.
+    bld.install_files('/usr/share/ctdb/events/legacy',
+                      bld.srcnode.find_node('ctdb/09.udf.script'), chmod=0o755)

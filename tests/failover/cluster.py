@@ -16,6 +16,8 @@ import rig
 # parameters are new in 4.25 and marked as experimental there.
 GLOBAL = ['persistent handles = yes', 'kernel oplocks = no',
           'kernel share modes = no', 'posix locking = no']
+# In place of a share's path: the volume that moves with the public address.
+VOLUME = None
 CA = 'continuous availability=yes'
 
 
@@ -54,13 +56,20 @@ class Cluster:
 class Place(rig.Rig):
     """A Rig with clusters."""
 
-    def cluster(self, shares, options=(), settings=(), nodes=3):
-        """A cluster; the arguments are those of Rig.server()."""
+    def cluster(self, shares, options=(), settings=(), nodes=3,
+                volume=None):
+        """A cluster; the arguments are those of Rig.server(). volume: the
+        image of a UDF volume that moves between the nodes."""
         directory = self.path('cluster')
         tool = os.path.join(rig.RIGS, 'cluster')
         command = [tool, 'start', directory, '--nodes', str(nodes),
                    '--parent', str(os.getpid())]
+        if volume is not None:
+            command += ['--volume', volume]
+            os.makedirs(os.path.join(directory, 'volume'))
         for name, path in shares.items():
+            if path is VOLUME:
+                path = os.path.join(directory, 'volume')
             command += ['--share', f'{name}={path}']
         for option in options:
             command += ['--option', option]

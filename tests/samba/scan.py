@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import rig
@@ -43,8 +44,14 @@ class Scan:
 
 class Run:
     def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        # Ctrl-C is to be heard, although a test that runs in the background
+        # of a shell was told to ignore it.
+        heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, heard)
         self.said = self.process.stdout.readline().strip()
 
     def __enter__(self):

@@ -15,11 +15,11 @@
 
 static const struct {
 	const char *name;
-	bool repairable; /* by what a mount counts anew */
+	bool recount; /* a mount that counts anew puts it right */
 } kinds[UDF_FINDING_KINDS] = {
 	[UDF_FINDING_ANCHOR] = {"anchor", false},
 	[UDF_FINDING_SEQUENCE] = {"volume descriptors", false},
-	[UDF_FINDING_SPARING] = {"sparing table", true},
+	[UDF_FINDING_SPARING] = {"sparing table", false},
 	[UDF_FINDING_INTEGRITY] = {"integrity descriptor", true},
 	[UDF_FINDING_SPACE_FREE] = {"used block is free", true},
 	[UDF_FINDING_SPACE_LOST] = {"lost block", true},
@@ -27,10 +27,11 @@ static const struct {
 	[UDF_FINDING_ICB] = {"ICB", false},
 	[UDF_FINDING_EXTENT] = {"extent", false},
 	[UDF_FINDING_DIRECTORY] = {"directory", false},
-	[UDF_FINDING_PARENT] = {"parent", true},
+	[UDF_FINDING_PARENT] = {"parent", false},
 	[UDF_FINDING_LINKS] = {"link count", true},
 	[UDF_FINDING_UNIQUE_ID] = {"unique id", false},
-	[UDF_FINDING_STREAM] = {"stream", true},
+	[UDF_FINDING_STREAM] = {"stream", false},
+	[UDF_FINDING_ORPHAN] = {"orphan", false},
 };
 
 const char *udf_finding_kind_name(enum udf_finding_kind kind)
@@ -45,19 +46,6 @@ uint64_t udf_check_errors(const struct udf_check_summary *summary)
 
 	for (i = 0; i < UDF_FINDING_KINDS; i++) {
 		sum += summary->errors[i];
-	}
-	return sum;
-}
-
-uint64_t udf_check_repairable(const struct udf_check_summary *summary)
-{
-	uint64_t sum = 0;
-	size_t i = 0;
-
-	for (i = 0; i < UDF_FINDING_KINDS; i++) {
-		if (kinds[i].repairable) {
-			sum += summary->errors[i];
-		}
 	}
 	return sum;
 }
@@ -84,10 +72,67 @@ void udf_check_found(struct udf_check *check, enum udf_finding_kind kind,
 	} else {
 		check->summary->notes++;
 	}
+	/* There is nothing to be counted of a note. */
+	check->counted = severity != UDF_FINDING_ERROR;
 	check->options->found(check->options->private_data, &finding);
+	if (kinds[kind].recount && severity == UDF_FINDING_ERROR) {
+		udf_check_recount(check);
+	}
 }
 
-static bool bit_is_set(const uint8_t *bits, uint32_t i)
+void udf_check_fixed(struct udf_check *check)
+{
+	if (check->info->read_only_reason[0] != '\0') {
+		/* What we cannot write. */
+		return;
+	}
+	if (!check->counted) {
+		check->summary->repairable++;
+		check->counted = true;
+	}
+}
+
+void udf_check_fix(struct udf_check *check, const struct udf_repair_step *step,
+		   size_t size, const char *path, const char *format, ...)
+{
+	struct udf_repair_plan *plan = check->options->plan;
+	char sentence[TEXT_MAX];
+	char *text = NULL;
+	va_list ap;
+
+	udf_check_fixed(check);
+	if (plan == NULL || check->info->read_only_reason[0] != '\0') {
+		return;
+	}
+	va_start(ap, format);
+	vsnprintf(sentence, sizeof(sentence), format, ap);
+	va_end(ap);
+	if (asprintf(&text, "%s%s%s", path != NULL ? path : "",
+		     path != NULL ? ": " : "", sentence) < 0) {
+		check->no_memory = true;
+		return;
+	}
+	if (udf_repair_plan_add(plan, step, size, text) < 0) {
+		check->no_memory = true;
+	}
+	free(text);
+}
+
+void udf_check_recount(struct udf_check *check)
+{
+	const struct udf_repair_step step = { .action = UDF_REPAIR_RECOUNT };
+
+	if (check->recounts) {
+		udf_check_fixed(check);
+		return;
+	}
+	check->recounts = true;
+	udf_check_fix(check, &step, 0, NULL,
+		      "free space, link counts, \"..\", second names and the "
+		      "integrity descriptor: counted anew from the tree");
+}
+
+bool udf_check_bit(const uint8_t *bits, uint32_t i)
 {
 	return (bits[i / 8] & (1u << (i % 8))) != 0;
 }
@@ -103,7 +148,7 @@ void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
 	for (i = 0; i < count && lbn + i < limit; i++) {
 		uint32_t block = lbn + (uint32_t)i;
 
-		if (bit_is_set(check->used, block)) {
+		if (udf_check_bit(check->used, block)) {
 			first_shared = shared == 0 ? block : first_shared;
 			shared++;
 			continue;
@@ -158,8 +203,8 @@ static void compare_bits(struct udf_check *check, const uint8_t *bits,
 	uint32_t i = 0;
 
 	for (i = 0; i < count; i++) {
-		bool is_free = bit_is_set(bits, i);
-		bool used = bit_is_set(check->used, i);
+		bool is_free = udf_check_bit(bits, i);
+		bool used = udf_check_bit(check->used, i);
 
 		*free_blocks += is_free;
 		if (is_free != used) {
@@ -233,8 +278,9 @@ static int check_space(struct udf_check *check, uint32_t *free_blocks)
 	*free_blocks = 0;
 	compare_bits(check, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits,
 		     free_blocks);
+	ret = udf_check_orphans(check, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits);
 	free(buf);
-	return 0;
+	return ret;
 }
 
 static void check_count(struct udf_check *check, const char *what,
@@ -256,6 +302,13 @@ static void check_integrity(struct udf_check *check, uint32_t free_blocks)
 	struct udf_integrity integrity = { .closed = false };
 
 	udf_volume_get_integrity(check->volume, &integrity);
+	if (!integrity.found) {
+		udf_check_found(check, UDF_FINDING_INTEGRITY,
+				UDF_FINDING_ERROR, NULL, UINT32_MAX,
+				"the integrity descriptor is damaged, or is "
+				"not there");
+		return;
+	}
 	if (!integrity.closed) {
 		return;
 	}
@@ -284,6 +337,7 @@ static int check_opened(struct udf_check *check, const char *path)
 	int ret = 0;
 
 	check->info = udf_volume_info(check->volume);
+	check->summary->block_size = check->info->block_size;
 	check->summary->total_blocks = check->info->partition_blocks;
 	udf_volume_get_integrity(check->volume, &integrity);
 	check->summary->closed = integrity.closed;
@@ -301,6 +355,9 @@ static int check_opened(struct udf_check *check, const char *path)
 	if (ret == 0) {
 		check_integrity(check, free_blocks);
 	}
+	if (ret == 0 && check->no_memory) {
+		ret = -ENOMEM;
+	}
 	free(check->used);
 	return ret;
 }
@@ -310,6 +367,7 @@ int udf_check(const char *path, const struct udf_check_options *options,
 {
 	struct udf_volume_options volume_options = {
 		.read_only = true,
+		.repair = true,
 		.log = options->log,
 		.log_private = options->log_private,
 	};

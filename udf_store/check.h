@@ -2,7 +2,8 @@
 /*
  * Does a volume obey ECMA-167 and UDF, and agree with itself? A walk of its
  * own over everything that is recorded, with the decoders of the engine but
- * none of what the engine believes. Nothing is written.
+ * none of what the engine believes. Nothing is written; what a repair could do
+ * is written down as a plan, for repair.h.
  */
 #ifndef UDF_STORE_CHECK_H
 #define UDF_STORE_CHECK_H
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "log.h"
+#include "repair_plan.h"
 
 enum udf_finding_severity {
 	UDF_FINDING_NOTE,  /* foreign or to be expected; nothing is wrong */
@@ -33,6 +35,7 @@ enum udf_finding_kind {
 	UDF_FINDING_LINKS,
 	UDF_FINDING_UNIQUE_ID,
 	UDF_FINDING_STREAM,
+	UDF_FINDING_ORPHAN, /* a file that no name leads to */
 	UDF_FINDING_KINDS,
 };
 
@@ -56,16 +59,23 @@ struct udf_check_options {
 	void *private_data;
 	udf_log_fn log; /* what the volume's opening says */
 	void *log_private;
+	/* Gets the steps of a repair; udf_repair_plan_free() it. NULL: not
+	 * wanted. */
+	struct udf_repair_plan *plan;
 };
 
 struct udf_check_summary {
+	uint32_t block_size; /* bytes */
 	bool closed; /* the last writer closed the volume */
 	uint64_t directories;
 	uint64_t files;
 	uint64_t used_blocks;
 	uint64_t total_blocks;
 	uint64_t errors[UDF_FINDING_KINDS];
+	uint64_t repairable; /* errors that udf_repair() can put right */
 	uint64_t notes;
+	/* Something could not be read: what seems to be lost may be behind. */
+	bool unreadable;
 };
 
 /*
@@ -81,8 +91,6 @@ int udf_check(const char *path, const struct udf_check_options *options,
 
 const char *udf_finding_kind_name(enum udf_finding_kind kind);
 
-/* All errors of a summary, and those that udf_check_repair() can put right. */
 uint64_t udf_check_errors(const struct udf_check_summary *summary);
-uint64_t udf_check_repairable(const struct udf_check_summary *summary);
 
 #endif /* UDF_STORE_CHECK_H */

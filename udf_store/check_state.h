@@ -16,12 +16,31 @@ struct udf_check {
 	/* Blocks that something refers to, and the bitmap of the volume. */
 	uint8_t *used;
 	uint64_t max_unique_id;
+	bool counted;	/* the last finding is among the repairable ones */
+	bool recounts;	/* there is a step for that */
+	bool no_memory; /* for a step of the plan */
 };
 
 void udf_check_found(struct udf_check *check, enum udf_finding_kind kind,
 		     enum udf_finding_severity severity, const char *path,
 		     uint32_t lbn, const char *format, ...)
 	__attribute__((format(printf, 6, 7)));
+
+/*
+ * The last finding is put right by a step: path (NULL: none) and a sentence
+ * say what it does. size: bytes of step->bytes.
+ */
+void udf_check_fix(struct udf_check *check, const struct udf_repair_step *step,
+		   size_t size, const char *path, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* The last finding is put right by a step that is there already. */
+void udf_check_fixed(struct udf_check *check);
+
+/* The last finding is put right when all is counted anew. */
+void udf_check_recount(struct udf_check *check);
+
+bool udf_check_bit(const uint8_t *bits, uint32_t i);
 
 /*
  * Something at path uses these blocks of the partition. Reports those that
@@ -35,5 +54,12 @@ int udf_check_descriptors(struct udf_check *check, const char *path);
 
 /* check_tree.c: from the file set down. -ENOMEM, -ECANCELED. */
 int udf_check_tree(struct udf_check *check);
+
+/*
+ * check_orphans.c: files in blocks that the bitmap (1: free) has as taken and
+ * that nothing uses. -ENOMEM, -ECANCELED.
+ */
+int udf_check_orphans(struct udf_check *check, const uint8_t *bitmap,
+		      uint32_t bits);
 
 #endif /* UDF_STORE_CHECK_STATE_H */

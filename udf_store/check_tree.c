@@ -1,75 +1,29 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Checking the tree of directories: ICBs, extents, names, link counts, unique
- * ids, streams (ECMA-167 4/8 to 4/14, UDF 2.3, 3.2.1, 3.3.5).
+ * Checking the tree of directories: ICBs, names, link counts, unique ids,
+ * streams (ECMA-167 4/8 to 4/14, UDF 2.3, 3.2.1, 3.3.5).
  *
  * Directories are in a list, so depth costs no stack; an ICB is looked at
- * once, so circles end; no file can have more blocks than the partition, which
- * bounds every chain.
+ * once, so circles end.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "check_state.h"
+#include "check_tree.h"
 #include "ecma167.h"
 #include "osta.h"
 
-#define PATH_MAX_SHOWN 4096
 #define DIRECTORY_BYTES_MAX (UINT64_C(1) << 30)
 #define PROGRESS_STEP 256u
 #define NO_NODE SIZE_MAX
 #define ROOT 0u /* the first node */
 #define NAME_BYTES 1024
 #define SYSTEM_STREAMS "system streams"
+#define STREAMS "streams"
+#define ATTRIBUTES "attributes"
 
-/* An ICB that something refers to. */
-struct node {
-	uint32_t lbn;
-	bool is_directory;
-	bool is_stream_directory;
-	bool in_stream_directory;
-	bool unreadable;
-	uint16_t recorded_links;
-	uint32_t links; /* found */
-	uint64_t unique_id;
-	size_t parent; /* the first that names it; NO_NODE: the root */
-	char *name;    /* there */
-};
-
-struct tree {
-	struct udf_check *check;
-	struct node *nodes;
-	size_t count;
-	size_t capacity;
-	size_t *slots; /* of nodes, by lbn; a power of two of them */
-	size_t slot_count;
-	size_t next_directory; /* nodes before it have been read */
-	uint8_t *block;
-	char path[PATH_MAX_SHOWN];
-};
-
-/* The extents of one file. */
-struct extent {
-	enum udf_extent_type type;
-	uint32_t lbn;
-	uint32_t count; /* blocks */
-	uint32_t bytes;
-};
-
-struct extents {
-	struct extent *list;
-	size_t count;
-	size_t capacity;
-	uint64_t bytes;
-	uint64_t blocks; /* that are allocated */
-	bool ended;
-	bool has_next;
-	uint32_t next_aed;
-};
-
-/* The path of a node, from the root on, cut off at the front if too long. */
-static const char *path_of(struct tree *tree, size_t index)
+const char *tree_path(struct tree *tree, size_t index)
 {
 	char *end = tree->path + sizeof(tree->path) - 1;
 	char *p = end;
@@ -92,11 +46,11 @@ static const char *path_of(struct tree *tree, size_t index)
 	return p == end ? "/" : p;
 }
 
-static void found(struct tree *tree, enum udf_finding_kind kind,
-		  enum udf_finding_severity severity, size_t index,
-		  const char *text)
+void tree_found(struct tree *tree, enum udf_finding_kind kind,
+		enum udf_finding_severity severity, size_t index,
+		const char *text)
 {
-	udf_check_found(tree->check, kind, severity, path_of(tree, index),
+	udf_check_found(tree->check, kind, severity, tree_path(tree, index),
 			tree->nodes[index].lbn, "%s", text);
 }
 
@@ -164,7 +118,11 @@ static int add_node(struct tree *tree, uint32_t lbn, size_t parent,
 		tree->capacity = capacity;
 	}
 	node = &tree->nodes[tree->count];
-	*node = (struct node){ .lbn = lbn, .parent = parent };
+	*node = (struct node){
+		.lbn = lbn,
+		.parent = parent,
+		.cut_at = UINT64_MAX,
+	};
 	if (name != NULL) {
 		node->name = strdup(name);
 		if (node->name == NULL) {
@@ -179,220 +137,6 @@ static int add_node(struct tree *tree, uint32_t lbn, size_t parent,
 	tree->slots[at] = tree->count;
 	*index = tree->count;
 	tree->count++;
-	return 0;
-}
-
-static int extents_add(struct extents *extents, const struct extent *extent)
-{
-	if (extents->count == extents->capacity) {
-		size_t capacity = extents->capacity == 0
-					  ? 16
-					  : extents->capacity * 2;
-		struct extent *list = NULL;
-
-		list = reallocarray(extents->list, capacity, sizeof(*list));
-		if (list == NULL) {
-			return -ENOMEM;
-		}
-		extents->list = list;
-		extents->capacity = capacity;
-	}
-	extents->list[extents->count] = *extent;
-	extents->count++;
-	return 0;
-}
-
-/* One allocation descriptor. -EUCLEAN: it leads nowhere. */
-static int take_ad(struct tree *tree, struct extents *extents,
-		   const struct udf_ad *ad)
-{
-	const struct udf_volume_info *info = tree->check->info;
-	struct extent extent = { .type = ad->type, .bytes = ad->length };
-	int ret = 0;
-
-	if (ad->type == UDF_EXTENT_NEXT) {
-		extents->ended = true;
-		extents->has_next = ad->length > 0;
-		if (!extents->has_next) {
-			return 0;
-		}
-		return udf_volume_address(info, &ad->addr, 1,
-					  &extents->next_aed);
-	}
-	if (ad->length == 0) {
-		extents->ended = true;
-		return 0;
-	}
-	extent.count = ad->length / info->block_size +
-		       (ad->length % info->block_size != 0);
-	if (ad->type != UDF_EXTENT_HOLE) {
-		ret = udf_volume_address(info, &ad->addr, extent.count,
-					 &extent.lbn);
-		if (ret < 0) {
-			return ret;
-		}
-		extents->blocks += extent.count;
-		if (extents->blocks > info->address_blocks) {
-			return -EUCLEAN;
-		}
-	}
-	if (extents->bytes > (uint64_t)INT64_MAX - ad->length) {
-		return -EUCLEAN;
-	}
-	extents->bytes += ad->length;
-	return extents_add(extents, &extent);
-}
-
-static int take_ads(struct tree *tree, struct extents *extents,
-		    enum udf_ad_form form, uint16_t partition,
-		    const uint8_t *ads, size_t length)
-{
-	size_t offset = 0;
-
-	extents->ended = false;
-	extents->has_next = false;
-	while (!extents->ended && length - offset >= udf_ad_size(form)) {
-		struct udf_ad ad = { .length = 0 };
-		int ret = decode_ad(&ads[offset], length - offset, form,
-				    partition, &ad);
-
-		if (ret < 0) {
-			return ret;
-		}
-		offset += (size_t)ret;
-		ret = take_ad(tree, extents, &ad);
-		if (ret < 0) {
-			return ret;
-		}
-	}
-	return 0;
-}
-
-/* All extents of a file, its AEDs among the used blocks. */
-static int take_all_ads(struct tree *tree, size_t index,
-			const struct udf_icb *icb, struct extents *extents)
-{
-	const struct udf_volume_info *info = tree->check->info;
-	const uint32_t lbn = tree->nodes[index].lbn;
-	const uint16_t partition = udf_volume_location(info, lbn).partition;
-	enum udf_ad_form form = icb->icbtag.flags & UDF_ICB_AD_MASK;
-	uint8_t *block = NULL;
-	uint32_t steps = 0;
-	int ret = 0;
-
-	if (udf_ad_size(form) == 0) {
-		return -EUCLEAN;
-	}
-	ret = take_ads(tree, extents, form, partition, icb->ads,
-		       icb->ad_length);
-	if (ret < 0 || !extents->has_next) {
-		return ret;
-	}
-	block = malloc(info->block_size);
-	if (block == NULL) {
-		return -ENOMEM;
-	}
-	while (ret == 0 && extents->has_next) {
-		struct udf_aed aed = { .ad_length = 0 };
-		uint32_t at = extents->next_aed;
-
-		if (steps == info->address_blocks) {
-			/* A circle. */
-			ret = -EUCLEAN;
-			break;
-		}
-		steps++;
-		ret = udf_volume_read(tree->check->volume, at, 1, block);
-		if (ret == 0) {
-			ret = decode_aed(block, info->block_size,
-					 udf_volume_location(info, at).block,
-					 &aed);
-		}
-		if (ret == 0) {
-			udf_check_use(tree->check, path_of(tree, index), at, 1);
-			ret = take_ads(tree, extents, form, partition, aed.ads,
-				       aed.ad_length);
-		}
-	}
-	free(block);
-	return ret;
-}
-
-/* What a file's size and its extents say of each other. */
-static void check_size(struct tree *tree, size_t index,
-		       const struct udf_icb *icb,
-		       const struct extents *extents)
-{
-	uint32_t block_size = tree->check->info->block_size;
-	uint64_t at = 0;
-	size_t i = 0;
-
-	for (i = 0; i < extents->count; i++) {
-		const struct extent *e = &extents->list[i];
-
-		if (at < icb->information_length && at % block_size != 0) {
-			found(tree, UDF_FINDING_EXTENT, UDF_FINDING_ERROR,
-			      index,
-			      "an extent before the last is not whole blocks");
-			return;
-		}
-		if (at >= icb->information_length &&
-		    e->type != UDF_EXTENT_ALLOCATED) {
-			found(tree, UDF_FINDING_EXTENT, UDF_FINDING_NOTE,
-			      index,
-			      "extents behind the end of the file are "
-			      "recorded, or holes");
-			return;
-		}
-		at += e->bytes;
-	}
-	if (at < icb->information_length) {
-		udf_check_found(tree->check, UDF_FINDING_EXTENT,
-				UDF_FINDING_ERROR, path_of(tree, index),
-				tree->nodes[index].lbn,
-				"it is %llu bytes long, but its extents have "
-				"only %llu",
-				(unsigned long long)icb->information_length,
-				(unsigned long long)at);
-	}
-}
-
-static int check_extents(struct tree *tree, size_t index,
-			 const struct udf_icb *icb, struct extents *extents)
-{
-	const char *path = NULL;
-	size_t i = 0;
-	int ret = 0;
-
-	if ((icb->icbtag.flags & UDF_ICB_AD_MASK) == UDF_AD_IN_ICB) {
-		if (icb->information_length > icb->ad_length) {
-			found(tree, UDF_FINDING_EXTENT, UDF_FINDING_ERROR,
-			      index,
-			      "its data does not fit its ICB, in which it is");
-			return -EUCLEAN;
-		}
-		return 0;
-	}
-	ret = take_all_ads(tree, index, icb, extents);
-	path = path_of(tree, index);
-	for (i = 0; i < extents->count; i++) {
-		if (extents->list[i].type != UDF_EXTENT_HOLE) {
-			udf_check_use(tree->check, path, extents->list[i].lbn,
-				      extents->list[i].count);
-		}
-	}
-	if (ret == -ENOMEM) {
-		return ret;
-	}
-	if (ret < 0) {
-		udf_check_found(tree->check, UDF_FINDING_EXTENT,
-				UDF_FINDING_ERROR, path,
-				tree->nodes[index].lbn,
-				"its allocation descriptors lead outside the "
-				"partition, in a circle, or cannot be read");
-		return ret;
-	}
-	check_size(tree, index, icb, extents);
 	return 0;
 }
 
@@ -419,13 +163,16 @@ static int check_icb(struct tree *tree, size_t index)
 				 udf_volume_location(info, node->lbn).block,
 				 &icb);
 	}
-	udf_check_use(tree->check, path_of(tree, index), node->lbn, 1);
+	udf_check_use(tree->check, tree_path(tree, index), node->lbn, 1);
 	if (ret < 0) {
 		node->unreadable = true;
+		node->icb_damaged = ret == -EUCLEAN;
 		udf_check_found(tree->check, UDF_FINDING_ICB,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				node->lbn, "its ICB in block %u %s", node->lbn,
-				ret == -EIO ? "cannot be read" : "is damaged");
+				node->icb_damaged ? "is damaged"
+						  : "cannot be read");
+		tree->check->summary->unreadable |= !node->icb_damaged;
 		free(block);
 		return 0;
 	}
@@ -440,23 +187,40 @@ static int check_icb(struct tree *tree, size_t index)
 		tree->check->max_unique_id = icb.unique_id;
 	}
 	if (icb.icbtag.strategy != 4) {
-		found(tree, UDF_FINDING_ICB, UDF_FINDING_NOTE, index,
+		tree_found(tree, UDF_FINDING_ICB, UDF_FINDING_NOTE, index,
 		      "its ICB is of a strategy for write-once media");
 	}
-	ret = check_extents(tree, index, &icb, &extents);
+	ret = tree_extents(tree, index, &icb, &extents);
 	if (ret < 0 && ret != -ENOMEM) {
 		node->unreadable = true;
+		tree->check->summary->unreadable = true;
 		ret = 0;
 	}
 	free(extents.list);
 	if (ret == 0 && icb.icbtag.file_type != UDF_FT_EXTENDED_ATTRIBUTES) {
-		ret = queue_part(tree, index, &icb.ea_icb, "attributes");
+		ret = queue_part(tree, index, &icb.ea_icb, ATTRIBUTES);
 	}
 	if (ret == 0 && !tree->nodes[index].is_stream_directory) {
-		ret = queue_part(tree, index, &icb.stream_dir_icb, "streams");
+		ret = queue_part(tree, index, &icb.stream_dir_icb, STREAMS);
 	}
 	free(block);
 	return ret;
+}
+
+/* The last finding: a file's streams or attributes are not what they say. */
+static void detach(struct tree *tree, size_t index, const char *what)
+{
+	struct udf_repair_step step = {
+		.action = UDF_REPAIR_DETACH,
+		.lbn = tree->nodes[index].lbn,
+	};
+
+	if (strcmp(what, SYSTEM_STREAMS) == 0) {
+		return;
+	}
+	step.offset = strcmp(what, STREAMS) == 0;
+	udf_check_fix(tree->check, &step, 0, tree_path(tree, index),
+		      "it has no %s any more: they are lost", what);
 }
 
 /* The ICB that belongs to a file's: it has no name and is its alone. */
@@ -473,11 +237,12 @@ static int queue_part(struct tree *tree, size_t index, const struct udf_ad *ad,
 	ret = udf_volume_address(tree->check->info, &ad->addr, 1, &lbn);
 	if (ret < 0 || find_node(tree, lbn) != NO_NODE) {
 		udf_check_found(tree->check, UDF_FINDING_STREAM,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				tree->nodes[index].lbn,
 				"the ICB of its %s is %s", what,
 				ret < 0 ? "outside the partition"
 					: "in use by another file");
+		detach(tree, index, what);
 		return 0;
 	}
 	ret = add_node(tree, lbn, index, NULL, &part);
@@ -485,7 +250,13 @@ static int queue_part(struct tree *tree, size_t index, const struct udf_ad *ad,
 		/* They belong to no file, not even the root. */
 		tree->nodes[part].parent = NO_NODE;
 	}
-	return ret < 0 ? ret : check_icb(tree, part);
+	if (ret == 0) {
+		ret = check_icb(tree, part);
+	}
+	if (ret == 0 && tree->nodes[part].icb_damaged) {
+		detach(tree, index, what);
+	}
+	return ret;
 }
 
 /* The bytes of a directory, to be freed. -EUCLEAN, -EIO, -ENOMEM. */
@@ -511,6 +282,9 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 		return ret;
 	}
 	*size = icb.information_length;
+	if (*size > tree->nodes[index].cut_at) {
+		*size = tree->nodes[index].cut_at;
+	}
 	if (*size > DIRECTORY_BYTES_MAX ||
 	    *size > (uint64_t)info->address_blocks * info->block_size) {
 		return -EUCLEAN;
@@ -525,26 +299,11 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 		*_data = data;
 		return 0;
 	}
-	/* Their blocks were counted when the ICB was looked at. */
-	ret = take_ads(tree, &extents, icb.icbtag.flags & UDF_ICB_AD_MASK,
-		       udf_volume_location(info, lbn).partition, icb.ads,
-		       icb.ad_length);
-	while (ret == 0 && extents.has_next) {
-		struct udf_aed aed = { .ad_length = 0 };
-		uint32_t next = extents.next_aed;
-
-		ret = udf_volume_read(volume, next, 1, tree->block);
-		if (ret == 0) {
-			ret = decode_aed(tree->block, info->block_size,
-					 udf_volume_location(info, next).block,
-					 &aed);
-		}
-		if (ret == 0) {
-			ret = take_ads(tree, &extents,
-				       icb.icbtag.flags & UDF_ICB_AD_MASK,
-				       udf_volume_location(info, lbn).partition,
-				       aed.ads, aed.ad_length);
-		}
+	/* Their blocks were counted when the ICB was looked at, and what is
+	 * wrong with them was said. */
+	ret = tree_take_ads(tree, index, &icb, false, &extents);
+	if (ret == -EUCLEAN && tree->nodes[index].cut_at != UINT64_MAX) {
+		ret = 0;
 	}
 	for (i = 0; ret == 0 && i < extents.count && at < *size; i++) {
 		const struct extent *e = &extents.list[i];
@@ -591,19 +350,67 @@ static void check_parent(struct tree *tree, size_t index,
 	(void)udf_volume_address(tree->check->info, &fid->icb.addr, 1, &lbn);
 	if (lbn != expected) {
 		udf_check_found(tree->check, UDF_FINDING_PARENT,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				node->lbn,
 				"its parent entry leads to block %u, not to "
 				"the directory it is in, block %u",
 				lbn, expected);
+		udf_check_recount(tree->check);
 	}
 }
 
-/* One name of a directory. -ENOMEM. */
-static int check_name(struct tree *tree, size_t directory,
-		      const struct udf_fid *fid)
+/* The last finding, about a name of a directory: it goes, or is changed. */
+static void fix_name(struct tree *tree, size_t directory, uint64_t offset,
+		     enum udf_repair_action action, const char *text,
+		     const char *name)
+{
+	const struct udf_repair_step step = {
+		.action = action,
+		.directory = tree->nodes[directory].lbn,
+		.offset = offset,
+	};
+
+	udf_check_fix(tree->check, &step, 0, tree_path(tree, directory),
+		      "the name '%s' %s", name, text);
+}
+
+/* The node a name leads to, when nothing led there before. -ENOMEM. */
+static int add_named(struct tree *tree, size_t directory, const char *name,
+		     uint32_t lbn, size_t *index)
 {
 	bool streams = tree->nodes[directory].is_stream_directory;
+	struct node *node = NULL;
+	int ret = add_node(tree, lbn, directory, name, index);
+
+	if (ret < 0) {
+		return ret;
+	}
+	tree->nodes[*index].in_stream_directory = streams;
+	ret = check_icb(tree, *index);
+	if (ret < 0) {
+		return ret;
+	}
+	node = &tree->nodes[*index];
+	if (!streams && !node->unreadable) {
+		tree->check->summary->directories += node->is_directory;
+		tree->check->summary->files += !node->is_directory;
+	}
+	return 0;
+}
+
+/* Is what a name leads to one of those that have none? */
+static bool is_part(const struct tree *tree, size_t index)
+{
+	const struct node *node = &tree->nodes[index];
+
+	return index != ROOT && (node->name == NULL ||
+				 node->is_stream_directory);
+}
+
+/* One name of a directory, with its FID at offset. -ENOMEM. */
+static int check_name(struct tree *tree, size_t directory, uint64_t offset,
+		      const struct udf_fid *fid)
+{
 	char name[NAME_BYTES] = "";
 	struct node *node = NULL;
 	uint32_t lbn = 0;
@@ -614,10 +421,12 @@ static int check_name(struct tree *tree, size_t directory,
 	ret = udf_volume_address(tree->check->info, &fid->icb.addr, 1, &lbn);
 	if (ret < 0) {
 		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
-				UDF_FINDING_ERROR, path_of(tree, directory),
+				UDF_FINDING_ERROR, tree_path(tree, directory),
 				tree->nodes[directory].lbn,
 				"the name '%s' leads outside the partition",
 				name);
+		fix_name(tree, directory, offset, UDF_REPAIR_REMOVE_NAME,
+			 "is removed: it leads nowhere", name);
 		return 0;
 	}
 	if (fid->icb.unique_id > tree->check->max_unique_id) {
@@ -625,40 +434,47 @@ static int check_name(struct tree *tree, size_t directory,
 	}
 	index = find_node(tree, lbn);
 	if (index == NO_NODE) {
-		ret = add_node(tree, lbn, directory, name, &index);
+		ret = add_named(tree, directory, name, lbn, &index);
 		if (ret < 0) {
 			return ret;
 		}
-		tree->nodes[index].in_stream_directory = streams;
-		ret = check_icb(tree, index);
-		if (ret < 0) {
-			return ret;
-		}
-		node = &tree->nodes[index];
-		if (!streams && !node->unreadable) {
-			tree->check->summary->directories +=
-				node->is_directory;
-			tree->check->summary->files += !node->is_directory;
-		}
-	} else if (tree->nodes[index].is_directory) {
+	} else if (tree->nodes[index].is_directory && !is_part(tree, index)) {
 		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
-				UDF_FINDING_ERROR, path_of(tree, directory),
+				UDF_FINDING_ERROR, tree_path(tree, directory),
 				tree->nodes[directory].lbn,
 				"the directory '%s' has a second name here",
 				name);
+		udf_check_recount(tree->check);
 	}
 	node = &tree->nodes[index];
+	if (node->icb_damaged) {
+		fix_name(tree, directory, offset, UDF_REPAIR_REMOVE_NAME,
+			 "is removed: the file is lost with its ICB", name);
+	} else if (is_part(tree, index)) {
+		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
+				UDF_FINDING_ERROR, tree_path(tree, directory),
+				tree->nodes[directory].lbn,
+				"the name '%s' leads to streams or attributes "
+				"of a file",
+				name);
+		fix_name(tree, directory, offset, UDF_REPAIR_REMOVE_NAME,
+			 "is removed: it leads to no file", name);
+		return 0;
+	}
 	node->links++;
 	if (!node->unreadable &&
 	    ((fid->characteristics & UDF_FID_DIRECTORY) != 0) !=
 		    node->is_directory) {
 		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
-				UDF_FINDING_ERROR, path_of(tree, directory),
+				UDF_FINDING_ERROR, tree_path(tree, directory),
 				tree->nodes[directory].lbn,
 				"the name '%s' is marked as that of a %s, "
 				"which it is not",
 				name, node->is_directory ? "file"
 							 : "directory");
+		fix_name(tree, directory, offset, UDF_REPAIR_MARK_NAME,
+			 node->is_directory ? "is marked as a directory's"
+					    : "is marked as a file's", name);
 	}
 	return 0;
 }
@@ -698,10 +514,71 @@ static void check_twice(struct tree *tree, size_t index, struct name *names,
 		}
 		fid_name(&fid, name);
 		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				tree->nodes[index].lbn,
 				"the name '%s' is there twice", name);
+		udf_check_recount(tree->check);
 	}
+}
+
+/* Bytes of a directory before the next FID, in steps as the engine's. */
+static uint64_t damaged_bytes(const uint8_t *data, uint64_t offset,
+			      uint64_t size)
+{
+	uint64_t at = offset;
+
+	while (at < size) {
+		struct udf_fid fid = { .name_length = 0 };
+
+		if (decode_fid(&data[at], size - at, UDF_ANY_LOCATION, &fid) >
+		    0) {
+			break;
+		}
+		at += size - at < 4 ? size - at : 4;
+	}
+	return at - offset;
+}
+
+/* What is between the FIDs of a directory. *fixed: there is a step for it. */
+static void report_damage(struct tree *tree, size_t index, uint64_t offset,
+			  uint64_t length, bool *fixed)
+{
+	const struct udf_repair_step step = {
+		.action = UDF_REPAIR_FILL,
+		.directory = tree->nodes[index].lbn,
+	};
+
+	udf_check_found(tree->check, UDF_FINDING_DIRECTORY, UDF_FINDING_ERROR,
+			tree_path(tree, index), tree->nodes[index].lbn,
+			"%llu bytes from byte %llu on are no names: those "
+			"that were there are lost",
+			(unsigned long long)length,
+			(unsigned long long)offset);
+	if (*fixed) {
+		udf_check_fixed(tree->check);
+		return;
+	}
+	*fixed = true;
+	udf_check_fix(tree->check, &step, 0, tree_path(tree, index),
+		      "deleted names take the place of what is damaged; files "
+		      "that have no name any more are looked for");
+}
+
+static void check_has_parent(struct tree *tree, size_t index)
+{
+	const struct node *node = &tree->nodes[index];
+	const struct udf_repair_step step = {
+		.action = UDF_REPAIR_PARENT,
+		.directory = node->lbn,
+		.lbn = node->parent == NO_NODE
+			       ? node->lbn
+			       : tree->nodes[node->parent].lbn,
+	};
+
+	tree_found(tree, UDF_FINDING_PARENT, UDF_FINDING_ERROR, index,
+	      "it has no parent entry");
+	udf_check_fix(tree->check, &step, 0, tree_path(tree, index),
+		      "it gets a parent entry");
 }
 
 static int check_entries(struct tree *tree, size_t index, const uint8_t *data,
@@ -711,6 +588,7 @@ static int check_entries(struct tree *tree, size_t index, const uint8_t *data,
 	size_t count = 0;
 	uint64_t offset = 0;
 	bool has_parent = false;
+	bool fixed = false;
 	int ret = 0;
 
 	names = calloc(size / UDF_FID_LEN + 1, sizeof(*names));
@@ -719,18 +597,16 @@ static int check_entries(struct tree *tree, size_t index, const uint8_t *data,
 	}
 	while (ret >= 0 && offset < size) {
 		struct udf_fid fid = { .name_length = 0 };
-		int length = decode_fid(&data[offset], size - offset,
-					UDF_ANY_LOCATION, &fid);
+		uint64_t at = offset;
+		int length = decode_fid(&data[at], size - at, UDF_ANY_LOCATION,
+					&fid);
 
 		if (length <= 0) {
-			udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
-					UDF_FINDING_ERROR,
-					path_of(tree, index),
-					tree->nodes[index].lbn,
-					"what follows its byte %llu is no "
-					"name: all behind it is lost",
-					(unsigned long long)offset);
-			break;
+			uint64_t lost = damaged_bytes(data, at, size);
+
+			report_damage(tree, index, at, lost, &fixed);
+			offset += lost;
+			continue;
 		}
 		offset += (uint64_t)length;
 		if (fid.characteristics & UDF_FID_PARENT) {
@@ -740,12 +616,11 @@ static int check_entries(struct tree *tree, size_t index, const uint8_t *data,
 			names[count].bytes = fid.name;
 			names[count].length = fid.name_length;
 			count++;
-			ret = check_name(tree, index, &fid);
+			ret = check_name(tree, index, at, &fid);
 		}
 	}
 	if (ret >= 0 && !has_parent) {
-		found(tree, UDF_FINDING_PARENT, UDF_FINDING_ERROR, index,
-		      "it has no parent entry");
+		check_has_parent(tree, index);
 	}
 	if (ret >= 0) {
 		check_twice(tree, index, names, count);
@@ -767,10 +642,11 @@ static int check_directory(struct tree *tree, size_t index)
 	}
 	if (ret < 0) {
 		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				tree->nodes[index].lbn,
 				"its names cannot be read: %s",
 				strerror(-ret));
+		tree->check->summary->unreadable = true;
 		return 0;
 	}
 	ret = check_entries(tree, index, data, size);
@@ -807,7 +683,7 @@ static void check_links(struct tree *tree, size_t index)
 	}
 	if (node->recorded_links != expected) {
 		udf_check_found(tree->check, UDF_FINDING_LINKS,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				node->lbn,
 				"its link count is %u, but %u names lead to "
 				"it",
@@ -824,6 +700,19 @@ static int compare_ids(const void *a, const void *b)
 		return one->unique_id < other->unique_id ? -1 : 1;
 	}
 	return one->lbn < other->lbn ? -1 : one->lbn > other->lbn;
+}
+
+static void fix_unique_id(struct tree *tree, size_t index)
+{
+	const struct node *node = &tree->nodes[index];
+	const struct udf_repair_step step = {
+		.action = UDF_REPAIR_UNIQUE_ID,
+		.lbn = node->lbn,
+		.directory = tree->nodes[node->parent].lbn,
+	};
+
+	udf_check_fix(tree->check, &step, 0, tree_path(tree, index),
+		      "it gets a unique id of its own");
 }
 
 /* Streams have their file's id; foreign writers may give none (0). */
@@ -853,12 +742,13 @@ static int check_unique_ids(struct tree *tree)
 		if (sorted[i]->unique_id == sorted[i - 1]->unique_id) {
 			udf_check_found(
 				tree->check, UDF_FINDING_UNIQUE_ID,
-				UDF_FINDING_ERROR, path_of(tree, index),
+				UDF_FINDING_ERROR, tree_path(tree, index),
 				sorted[i]->lbn,
 				"another file, in block %u, has its unique "
 				"id, %llu",
 				sorted[i - 1]->lbn,
 				(unsigned long long)sorted[i]->unique_id);
+			fix_unique_id(tree, index);
 		}
 	}
 	free(sorted);

@@ -412,9 +412,8 @@ static int fid_put(struct udf_node *node, uint32_t offset, uint32_t length,
 	return 0;
 }
 
-/* Fill a place with a deleted FID of just that length. */
-static int fid_put_unused(struct udf_node *node, uint32_t offset,
-			  uint32_t length)
+int udf_directory_put_unused(struct udf_node *node, uint32_t offset,
+			     uint32_t length)
 {
 	uint8_t name[UDF_NAME_MAX] = { DELETED_COMPRESSION_ID };
 	uint8_t filler[SECTOR] = { 0 };
@@ -533,7 +532,8 @@ static int slot_take(struct udf_node *node, uint32_t length, uint32_t *offset)
 		}
 		*offset = list->offsets[list->count - 1];
 		if (rest > 0) {
-			ret = fid_put_unused(node, *offset + length, rest);
+			ret = udf_directory_put_unused(node, *offset + length,
+						       rest);
 			if (ret < 0) {
 				return ret;
 			}
@@ -558,7 +558,7 @@ static int slot_take(struct udf_node *node, uint32_t length, uint32_t *offset)
 	if (ret < 0) {
 		return ret;
 	}
-	ret = fid_put_unused(node, end, left);
+	ret = udf_directory_put_unused(node, end, left);
 	if (ret < 0) {
 		return ret;
 	}
@@ -589,15 +589,21 @@ static void fid_set_target(struct udf_fid *fid, const struct udf_node *target,
 
 int udf_directory_init(struct udf_node *node, const struct udf_node *parent)
 {
-	struct udf_directory *directory = directory_alloc();
+	node->directory = directory_alloc();
+	if (node->directory == NULL) {
+		return -ENOMEM;
+	}
+	return udf_directory_add_parent(node, parent);
+}
+
+int udf_directory_add_parent(struct udf_node *node,
+			     const struct udf_node *parent)
+{
+	struct udf_directory *directory = node->directory;
 	struct udf_fid fid = { .characteristics = UDF_FID_PARENT };
 	uint32_t offset = 0;
 	int ret = 0;
 
-	if (directory == NULL) {
-		return -ENOMEM;
-	}
-	node->directory = directory;
 	fid_set_target(&fid, parent, (uint32_t)parent->unique_id);
 	fid.characteristics |= UDF_FID_DIRECTORY;
 	ret = slot_take(node, FID_MIN, &offset);

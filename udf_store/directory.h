@@ -80,6 +80,16 @@ int udf_directory_set_parent(struct udf_node *node,
 /* The ICB's block of "..": -ENOENT, it has no parent FID. */
 int udf_directory_parent(const struct udf_node *node, uint32_t *lbn);
 
+/* For one that has no "..", a damaged one. -ENOSPC. */
+int udf_directory_add_parent(struct udf_node *node,
+			     const struct udf_node *parent);
+
+/*
+ * Put deleted FIDs over all that is damaged, so that other readers come past
+ * it (directory_repair.c). -EUCLEAN: there is a gap too short for one.
+ */
+int udf_directory_fill_damage(struct udf_node *node);
+
 /* No names but ".." */
 bool udf_directory_is_empty(const struct udf_node *node);
 

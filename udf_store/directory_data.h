@@ -76,6 +76,11 @@ void udf_directory_mark(struct udf_node *node, uint32_t offset,
 /* All FIDs say the block they begin in; after a move they are written anew. */
 int udf_directory_relocate(struct udf_node *node);
 
+/* Fill a place with a deleted FID of just that length, from FID_MIN to SECTOR
+ * and a multiple of 4. */
+int udf_directory_put_unused(struct udf_node *node, uint32_t offset,
+			     uint32_t length);
+
 /*
  * A slot that can be taken again. One that crosses a sector cannot be changed
  * at one stroke and stays unused; so does one for which there is no memory.

@@ -226,10 +226,10 @@ static int read_root(struct udf_fs *fs)
 }
 
 /* Without a bitmap of free space there is no writing. */
-static void open_space(struct udf_fs *fs, uint32_t free_blocks)
+static void open_space(struct udf_fs *fs, uint32_t free_blocks, bool repair)
 {
 	int ret = udf_space_open(&fs->space, fs->volume, free_blocks,
-				 !fs->read_only);
+				 !fs->read_only, repair && !fs->read_only);
 
 	if (ret < 0 && !fs->read_only) {
 		udf_volume_log(fs->volume, UDF_LOG_WARNING,
@@ -288,13 +288,20 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	fs->files = integrity.files;
 	fs->directories = integrity.directories;
 	fs->integrity_open = !integrity.closed;
-	open_space(fs, integrity.closed ? integrity.free_blocks : UINT32_MAX);
+	fs->repairing = options->repair;
+	open_space(fs, integrity.closed ? integrity.free_blocks : UINT32_MAX,
+		   options->repair);
 	ret = read_root(fs);
 	if (ret < 0) {
 		goto fail;
 	}
-	if ((!integrity.closed || fs->space.damaged) && !fs->read_only) {
-		ret = udf_recover(fs);
+	if ((!integrity.closed || fs->space.damaged || fs->repairing) &&
+	    !fs->read_only) {
+		/* What the recovery changes is written like any change. */
+		ret = open_integrity(fs);
+		if (ret == 0) {
+			ret = udf_recover(fs);
+		}
 		if (ret < 0) {
 			goto fail;
 		}

@@ -704,9 +704,11 @@ int udf_recover(struct udf_fs *fs)
 		ret = count_parents(&walk);
 	}
 	if (ret == 0) {
-		/* What could not be read may use what seems to be free. */
+		/* What could not be read may use what seems to be free; and a
+		 * repair looks for lost files there. */
 		ret = udf_space_rebuild(&fs->space, walk.used,
-					walk.unreadable > 0, &changed);
+					walk.unreadable > 0 || fs->repairing,
+					&changed);
 	}
 	if (ret == 0) {
 		correct_links(&walk);

@@ -198,7 +198,7 @@ static void make_up_header(struct udf_space *space,
 }
 
 int udf_space_open(struct udf_space *space, struct udf_volume *volume,
-		   uint32_t free_blocks, bool rebuild)
+		   uint32_t free_blocks, bool rebuild, bool repair)
 {
 	const struct udf_volume_info *info = udf_volume_info(volume);
 	struct udf_space_bitmap bitmap = { .bits = 0 };
@@ -210,6 +210,7 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 		.volume = volume,
 		.info = info,
 		.rebuilding = rebuild,
+		.keep_released = repair,
 	};
 	pthread_mutex_init(&space->lock, NULL);
 
@@ -224,7 +225,8 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 	if (ret == 0) {
 		ret = decode_space_bitmap(header, info->block_size,
 					  UDF_ANY_LOCATION, &bitmap);
-	} else if (ret == -EIO && rebuild) {
+	}
+	if ((ret == -EIO && rebuild) || (ret == -EUCLEAN && repair)) {
 		make_up_header(space, &bitmap);
 		ret = 0;
 	}
@@ -262,6 +264,9 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 		goto out;
 	}
 	ret = 0;
+	if (space->damaged) {
+		space->chunks[0].dirty[0] = true;
+	}
 	space->free_blocks = free_blocks;
 	if (free_blocks > space->bits || space->damaged) {
 		space->free_blocks = 0;
@@ -494,6 +499,9 @@ void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count)
 {
 	int ret = 0;
 
+	if (space->keep_released) {
+		return;
+	}
 	pthread_mutex_lock(&space->lock);
 	if (lbn < space->bits && count <= space->bits - lbn) {
 		ret = udf_run_list_add(&space->released, lbn, (uint32_t)count);

@@ -53,16 +53,19 @@ struct udf_space {
 	uint32_t hint;
 	bool rebuilding; /* what cannot be read counts as used */
 	bool damaged; /* parts could not be read at the open */
+	/* Nothing becomes free: another file may have it as well (repair.h). */
+	bool keep_released;
 };
 
 /*
  * Read the bitmap's header. free_blocks: what the integrity descriptor says,
  * or UINT32_MAX to count now. -EUCLEAN: no usable bitmap. With rebuild, what
  * cannot be read is taken for used and damaged is set: the caller has to call
- * udf_space_rebuild() then.
+ * udf_space_rebuild() then. With repair, so is a bitmap whose header is not
+ * valid, and nothing becomes free until udf_space_close().
  */
 int udf_space_open(struct udf_space *space, struct udf_volume *volume,
-		   uint32_t free_blocks, bool rebuild);
+		   uint32_t free_blocks, bool rebuild, bool repair);
 void udf_space_close(struct udf_space *space);
 
 /*

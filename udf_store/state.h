@@ -33,6 +33,7 @@ struct udf_fs {
 	struct udf_volume *volume;
 	const struct udf_volume_info *info;
 	bool read_only;
+	bool repairing; /* see repair.h */
 	uint16_t tag_version;
 	uint16_t tag_serial;
 	uint32_t root_lbn;

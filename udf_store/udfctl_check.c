@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * udfctl check: is a volume whole, and repair what a mount can count anew.
- *
- * A repair marks the volume as not closed and has the engine recover it, as
- * the first mount after a crash does: it is safe to be stopped anywhere, since
- * a crash of that mount is as well. What it cannot put right is left alone.
+ * udfctl check: is a volume whole, and putting right what is not (repair.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "fs.h"
+#include "repair.h"
 #include "udfctl.h"
 
 /* As fsck(8) has them. */
@@ -37,6 +33,7 @@ struct check_run {
 	bool json;
 	bool quiet; /* count only */
 	bool progress;
+	bool dry_run;
 	const char *comma;
 	unsigned int shown[UDF_FINDING_KINDS];
 };
@@ -144,6 +141,7 @@ static void show_rest(const struct check_run *run)
 }
 
 static int check(const char *path, struct check_run *run,
+		 struct udf_repair_plan *plan,
 		 struct udf_check_summary *summary)
 {
 	char *log_path = strdup(path);
@@ -154,6 +152,7 @@ static int check(const char *path, struct check_run *run,
 		.private_data = run,
 		.log = udfctl_show_log,
 		.log_private = log_path,
+		.plan = plan,
 	};
 	int ret = 0;
 
@@ -188,45 +187,6 @@ static bool is_in_use(const char *path)
 	return in_use;
 }
 
-/* Have the engine count everything anew. */
-static int recover(char *path)
-{
-	const struct udf_volume_options options = {
-		.no_defect_management = true,
-		.log = udfctl_show_log,
-		.log_private = path,
-	};
-	struct udf_integrity integrity = { .closed = false };
-	struct udf_volume *volume = NULL;
-	struct udf_fs *fs = NULL;
-	int ret = 0;
-
-	ret = udf_volume_open(path, &options, &volume);
-	if (ret < 0) {
-		return ret;
-	}
-	if (udf_volume_info(volume)->read_only) {
-		udf_volume_close(volume);
-		return -EROFS;
-	}
-	udf_volume_get_integrity(volume, &integrity);
-	integrity.closed = false;
-	ret = udf_volume_put_integrity(volume, &integrity);
-	if (ret < 0) {
-		udf_volume_close(volume);
-		return ret;
-	}
-	ret = udf_volume_close(volume);
-	if (ret < 0) {
-		return ret;
-	}
-	ret = udf_fs_mount(path, &options, &fs);
-	if (ret < 0) {
-		return ret;
-	}
-	return udf_fs_unmount(fs);
-}
-
 static void print_summary(const struct check_run *run,
 			  const struct udf_check_summary *summary)
 {
@@ -248,48 +208,123 @@ static void print_summary(const struct check_run *run,
 	} else {
 		printf("%" PRIu64 " errors, of which %" PRIu64
 		       " can be repaired\n",
-		       errors, udf_check_repairable(summary));
+		       errors, summary->repairable);
+	}
+}
+
+/* A step that was done, or would be. */
+static void show_step(void *private_data, const struct udf_repair_step *step,
+		      int error)
+{
+	struct check_run *run = private_data;
+
+	if (run->json) {
+		printf("%s\n    {\"text\": ", run->comma);
+		udfctl_json_text(step->text);
+		if (error < 0) {
+			printf(", \"failed\": ");
+			udfctl_json_text(strerror(-error));
+		}
+		printf("}");
+		run->comma = ",";
+		return;
+	}
+	clear_progress(run);
+	printf("%s: ", run->dry_run ? "would repair" : "repair");
+	print_plain(step->text);
+	if (error < 0) {
+		printf(": it failed: %s", strerror(-error));
+	}
+	printf("\n");
+}
+
+/* What a dry run would do, one line for each step. */
+static void show_plan(struct check_run *run, const struct udf_repair_plan *plan)
+{
+	size_t i = 0;
+
+	for (i = 0; i < plan->count; i++) {
+		show_step(run, &plan->steps[i], 0);
 	}
 }
 
 static void print_json_summary(const struct udf_check_summary *summary,
 			       uint64_t left, bool repaired)
 {
-	printf("%s],\n", "\n  ");
+	printf("\n  ],\n");
 	udfctl_json_bool("closed", summary->closed);
 	udfctl_json_number("directories", (int64_t)summary->directories);
 	udfctl_json_number("files", (int64_t)summary->files);
 	udfctl_json_number("used_blocks", (int64_t)summary->used_blocks);
 	udfctl_json_number("total_blocks", (int64_t)summary->total_blocks);
 	udfctl_json_number("errors", (int64_t)udf_check_errors(summary));
-	udfctl_json_number("repairable",
-			   (int64_t)udf_check_repairable(summary));
+	udfctl_json_number("repairable", (int64_t)summary->repairable);
 	udfctl_json_bool("repaired", repaired);
 	printf("  \"errors_left\": %" PRIu64 "\n}\n", left);
 }
 
-/* *left: the errors after it. The exit status, or -1: go on to the report. */
-static int repair(char *path, struct check_run *run, uint64_t *left)
+/* What is left is shown as what was found. The exit status. */
+static int show_left(const char *path, struct check_run *run, uint64_t *left)
 {
-	struct check_run again = { .quiet = true };
+	struct check_run again = {
+		.quiet = run->json,
+		.progress = run->progress,
+		.comma = "",
+	};
 	struct udf_check_summary summary;
-	int ret = recover(path);
+	int ret = 0;
 
-	if (ret < 0) {
-		fprintf(stderr, "udfctl: %s: it was not repaired: %s\n", path,
-			strerror(-ret));
-		return EXIT_OPERATION;
+	if (!run->json && *left > 0) {
+		printf("what is left:\n");
 	}
-	ret = check(path, &again, &summary);
+	ret = check(path, &again, NULL, &summary);
 	if (ret < 0) {
 		fprintf(stderr, "udfctl: %s: %s\n", path, strerror(-ret));
 		return ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
 	}
 	*left = udf_check_errors(&summary);
-	if (!run->json) {
-		printf("repaired; %" PRIu64 " errors are left\n", *left);
+	if (!run->json && *left > 0) {
+		printf("repaired as far as can be; %" PRIu64 " errors are "
+		       "left: copy what you need from a read-only mount of "
+		       "the volume, and format it\n",
+		       *left);
 	}
-	return -1;
+	return *left == 0 ? EXIT_CORRECTED : EXIT_ERRORS_LEFT;
+}
+
+/* The exit status; *left: the errors after it. */
+static int repair(char *path, struct check_run *run, uint64_t *left)
+{
+	const struct udf_repair_options options = {
+		.did = show_step,
+		.progress = run->progress ? show_progress : NULL,
+		.stop = is_stopped,
+		.private_data = run,
+		.log = udfctl_show_log,
+		.log_private = path,
+	};
+	struct udf_check_summary summary;
+	int ret = udf_repair(path, &options, &summary);
+
+	clear_progress(run);
+	if (ret == -ECANCELED) {
+		fprintf(stderr,
+			"udfctl: %s: stopped; begin again to go on\n", path);
+		return EXIT_STOPPED;
+	}
+	if (ret < 0) {
+		fprintf(stderr, "udfctl: %s: it was not repaired: %s\n", path,
+			strerror(-ret));
+		return EXIT_OPERATION;
+	}
+	*left = udf_check_errors(&summary);
+	if (*left > 0) {
+		return show_left(path, run, left);
+	}
+	if (!run->json) {
+		printf("repaired; no errors are left\n");
+	}
+	return EXIT_CORRECTED;
 }
 
 static void usage(FILE *f)
@@ -302,11 +337,13 @@ static void usage(FILE *f)
 		"link counts, extents, free space. Nothing is written without "
 		"--repair.\n"
 		"\n"
-		"  --repair   count free space, links, files and directories "
-		"anew, and write all\n"
-		"             copies of the sparing table; what else is wrong "
-		"is left alone\n"
-		"  --dry-run  say what --repair would do\n"
+		"  --repair   put right what can be, and say of each step what "
+		"it does and what is\n"
+		"             lost; files that no name leads to get one in "
+		"/lost+found. It can be\n"
+		"             stopped at any time, and begun again\n"
+		"  --dry-run  say what --repair would do; it may find more to "
+		"do behind that\n"
 		"  --json     print JSON\n"
 		"\n"
 		"Exit status, as of fsck: 0, no errors; 1, errors were "
@@ -315,7 +352,9 @@ static void usage(FILE *f)
 		"Ctrl-C.\n");
 }
 
-int udfctl_check(int argc, char **argv)
+/* The options, and IMAGE. -1: go on; else the exit status. */
+static int parse(int argc, char **argv, struct check_run *run,
+		 bool *want_repair)
 {
 	static const struct option options[] = {
 		{"repair", no_argument, NULL, 'r'},
@@ -324,27 +363,19 @@ int udfctl_check(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct sigaction stop = { .sa_handler = on_signal };
-	struct check_run run = { .comma = "" };
-	struct udf_check_summary summary;
-	bool want_repair = false;
-	bool dry_run = false;
-	uint64_t left = 0;
-	char *path = NULL;
-	int ret = 0;
 	int c = 0;
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'r':
-			want_repair = true;
+			*want_repair = true;
 			break;
 		case 'n':
-			dry_run = true;
+			run->dry_run = true;
 			break;
 		case 'j':
-			run.json = true;
+			run->json = true;
 			break;
 		case 'h':
 			usage(stdout);
@@ -354,9 +385,51 @@ int udfctl_check(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (argc - optind != 1 || (want_repair && dry_run)) {
+	if (argc - optind != 1 || (*want_repair && run->dry_run)) {
 		usage(stderr);
 		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+/* The report, and what comes after it. The exit status. */
+static int report(char *path, struct check_run *run, bool want_repair,
+		  const struct udf_check_summary *summary,
+		  const struct udf_repair_plan *plan)
+{
+	uint64_t left = udf_check_errors(summary);
+	int status = left == 0 ? EXIT_CLEAN : EXIT_ERRORS_LEFT;
+	bool repaired = want_repair && left > 0 && plan->count > 0;
+
+	print_summary(run, summary);
+	if (run->json) {
+		printf("\n  ],\n  \"steps\": [");
+		run->comma = "";
+	}
+	if (run->dry_run && left > 0) {
+		show_plan(run, plan);
+	}
+	if (repaired) {
+		status = repair(path, run, &left);
+	}
+	if (run->json) {
+		print_json_summary(summary, left, repaired);
+	}
+	return status;
+}
+
+int udfctl_check(int argc, char **argv)
+{
+	struct sigaction stop = { .sa_handler = on_signal };
+	struct udf_repair_plan plan = { .count = 0 };
+	struct check_run run = { .comma = "" };
+	struct udf_check_summary summary;
+	bool want_repair = false;
+	char *path = NULL;
+	int ret = parse(argc, argv, &run, &want_repair);
+
+	if (ret >= 0) {
+		return ret;
 	}
 	path = argv[optind];
 	if (is_in_use(path)) {
@@ -372,34 +445,17 @@ int udfctl_check(int argc, char **argv)
 	if (run.json) {
 		printf("{\n  \"findings\": [");
 	}
-	ret = check(path, &run, &summary);
+	ret = check(path, &run, &plan, &summary);
 	if (ret < 0) {
 		if (run.json) {
 			printf("],\n  \"error\": true\n}\n");
 		}
 		fprintf(stderr, "udfctl: %s: it was not checked: %s\n", path,
 			strerror(-ret));
-		return ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
+		ret = ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
+	} else {
+		ret = report(path, &run, want_repair, &summary, &plan);
 	}
-
-	print_summary(&run, &summary);
-	left = udf_check_errors(&summary);
-	if (dry_run && !run.json && udf_check_repairable(&summary) > 0) {
-		printf("--repair would have the volume's free space, links and "
-		       "counts recovered from its tree\n");
-	}
-	if (want_repair && udf_check_repairable(&summary) > 0) {
-		ret = repair(path, &run, &left);
-		if (ret >= 0) {
-			return ret;
-		}
-		if (run.json) {
-			print_json_summary(&summary, left, true);
-		}
-		return left == 0 ? EXIT_CORRECTED : EXIT_ERRORS_LEFT;
-	}
-	if (run.json) {
-		print_json_summary(&summary, left, false);
-	}
-	return left == 0 ? EXIT_CLEAN : EXIT_ERRORS_LEFT;
+	udf_repair_plan_free(&plan);
+	return ret;
 }

@@ -37,6 +37,7 @@ struct udf_volume {
 	struct udf_mapped *mapped; /* NULL: no such partition */
 	pthread_mutex_t integrity_lock;
 	struct udf_integrity_sequence integrity;
+	bool integrity_made_up; /* the medium has none */
 	/* The sequences that say where the integrity sequence is. */
 	struct udf_avdp anchor;
 };
@@ -244,6 +245,7 @@ static int take_partition(struct udf_volume *volume, const struct udf_vds *vds,
 			vds->volume_blocks);
 		return -EUCLEAN;
 	}
+	volume->info.partition_start = pd->start;
 	volume->info.partition_blocks = length;
 	volume->info.address_blocks = length;
 	udf_partition_init(&volume->partition, volume->dev, &volume->log,
@@ -320,8 +322,24 @@ static void make_up_integrity(struct udf_volume *volume,
 	sequence->found = true;
 }
 
+/*
+ * Is the extent of the integrity sequence one that may be written without a
+ * descriptor there: on the device, and not within the partition?
+ */
+static bool integrity_has_place(const struct udf_volume *volume,
+				const struct udf_vds *vds)
+{
+	const struct udf_integrity_sequence *sequence = &volume->integrity;
+	const struct udf_partition *partition = &volume->partition;
+	uint64_t end = (uint64_t)partition->start + partition->blocks;
+
+	return sequence->block < sequence->end &&
+	       sequence->end <= vds->volume_blocks &&
+	       (sequence->end <= partition->start || sequence->block >= end);
+}
+
 static void read_integrity(struct udf_volume *volume,
-			   const struct udf_vds *vds)
+			   const struct udf_vds *vds, bool repair)
 {
 	struct udf_integrity_sequence *sequence = &volume->integrity;
 
@@ -335,8 +353,10 @@ static void read_integrity(struct udf_volume *volume,
 	if (sequence->found && sequence->damaged) {
 		/* It may be an old one. */
 		sequence->lvid.type = UDF_LVID_OPEN;
-	} else if (!sequence->found && sequence->damaged) {
+	} else if (!sequence->found && (sequence->damaged || repair) &&
+		   integrity_has_place(volume, vds)) {
 		make_up_integrity(volume, vds);
+		volume->integrity_made_up = true;
 	}
 }
 
@@ -479,7 +499,7 @@ static int interpret(struct udf_volume *volume,
 	if (ret != 0) {
 		return ret;
 	}
-	read_integrity(volume, &vds);
+	read_integrity(volume, &vds, options->repair);
 	judge_integrity(volume);
 	if (map->kind == UDF_MAP_SPARABLE) {
 		ret = load_sparing(volume, &vds, map);
@@ -766,6 +786,8 @@ void udf_volume_get_integrity(struct udf_volume *volume,
 
 	pthread_mutex_lock(&volume->integrity_lock);
 	*integrity = (struct udf_integrity){
+		.found = volume->integrity.found &&
+			 !volume->integrity_made_up,
 		.closed = volume->integrity.found &&
 			  lvid->type == UDF_LVID_CLOSED,
 		.next_unique_id = lvid->next_unique_id,
@@ -845,6 +867,7 @@ int udf_volume_put_integrity(struct udf_volume *volume,
 	clock_gettime(CLOCK_REALTIME, &lvid.recorded);
 	lvid.recorded = udf_timestamp_round(lvid.recorded);
 	ret = write_lvid(volume, &lvid);
+	volume->integrity_made_up = volume->integrity_made_up && ret != 0;
 	pthread_mutex_unlock(&volume->integrity_lock);
 	return ret != 0 ? ret : sync_ret;
 }

@@ -31,6 +31,9 @@ struct udf_volume;
 struct udf_volume_options {
 	bool read_only;		   /* never write, not even the LVID */
 	bool no_defect_management; /* never verify or relocate */
+	/* Make up what a repair writes anew: the integrity descriptor, the
+	 * header of the space bitmap; free no block. See repair.h. */
+	bool repair;
 	uint32_t block_size;	   /* bytes; 0: find out */
 	size_t verify_limit;	   /* bytes kept until verified; 0: default */
 	udf_log_fn log;		   /* NULL: stderr */
@@ -42,6 +45,7 @@ struct udf_volume_options {
 /* What does not change while the volume is open. */
 struct udf_volume_info {
 	uint32_t block_size;	   /* bytes of a logical block */
+	uint32_t partition_start;  /* its first block on the volume */
 	uint32_t partition_blocks; /* logical blocks of the partition */
 	uint16_t partition_ref;	   /* its partition reference number */
 	uint16_t mapped_ref;	   /* that of the mapped partition */
@@ -65,6 +69,7 @@ struct udf_volume_info {
 
 /* Logical Volume Integrity Descriptor (ECMA-167 3/10.10, UDF 2.2.6). */
 struct udf_integrity {
+	bool found; /* read, not made up */
 	bool closed;
 	uint64_t next_unique_id;
 	uint32_t free_blocks; /* UINT32_MAX: unknown */

@@ -4,171 +4,28 @@
  * walked, written to and unmounted. No input may crash any of it, hang it, or
  * make it use memory without bound.
  *
- * An input is no image but what to do to one: the number of a base image (from
- * the directory $UDF_FUZZ_BASES, in the order of their names), then changes.
- * Most changes put the checksum and CRC of the descriptor right again, so that
- * they come further than the first check.
+ * An input says what is done to a volume: see broken.h.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "udf_store/bytes.h"
+#include "broken.h"
 #include "udf_store/check.h"
-#include "udf_store/ecma167.h"
 #include "udf_store/fs.h"
 
-#define SECTOR 512u
 #define ENTRIES_MAX 200u
 #define DEPTH_MAX 6u
-
-struct base {
-	uint8_t *data;
-	size_t size;
-};
-
-static struct base *bases;
-static size_t base_count;
-static int image_fd = -1;
-static uint8_t *image;
-static size_t image_size;
-static char image_path[64];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void give_up(const char *what)
-{
-	fprintf(stderr, "fuzz_volume: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static void load_base(const char *path)
-{
-	struct base base = { .size = 0 };
-	FILE *f = fopen(path, "re");
-	long size = 0;
-
-	if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) <= 0) {
-		give_up(path);
-	}
-	rewind(f);
-	base.size = (size_t)size;
-	base.data = malloc(base.size);
-	if (base.data == NULL || fread(base.data, 1, base.size, f) !=
-					 base.size) {
-		give_up(path);
-	}
-	fclose(f);
-	bases = reallocarray(bases, base_count + 1, sizeof(*bases));
-	if (bases == NULL) {
-		give_up(path);
-	}
-	bases[base_count++] = base;
-	if (base.size > image_size) {
-		image_size = base.size;
-	}
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *directory = getenv("UDF_FUZZ_BASES");
-	struct dirent **names = NULL;
-	char path[4096];
-	int count = 0;
-	int i = 0;
-
 	(void)argc;
 	(void)argv;
-	if (directory == NULL) {
-		fprintf(stderr, "fuzz_volume: UDF_FUZZ_BASES is not set; "
-				"tests/store/test_fuzz sets it\n");
-		exit(1);
-	}
-	count = scandir(directory, &names, NULL, alphasort);
-	for (i = 0; i < count; i++) {
-		if (names[i]->d_name[0] != '.') {
-			snprintf(path, sizeof(path), "%s/%s", directory,
-				 names[i]->d_name);
-			load_base(path);
-		}
-		free(names[i]);
-	}
-	free(names);
-	if (base_count == 0) {
-		give_up(directory);
-	}
-	image_fd = memfd_create("volume", MFD_CLOEXEC);
-	if (image_fd < 0 || ftruncate(image_fd, (off_t)image_size) != 0) {
-		give_up("memfd");
-	}
-	image = mmap(NULL, image_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		     image_fd, 0);
-	if (image == MAP_FAILED) {
-		give_up("mmap");
-	}
-	snprintf(image_path, sizeof(image_path), "/proc/self/fd/%d", image_fd);
+	broken_init();
 	return 0;
-}
-
-/* Make the descriptor at the start of this sector valid, if it is one. */
-static void seal(size_t at, size_t size)
-{
-	uint8_t *p = image + at;
-	struct udf_tag tag = { .id = 0 };
-	uint16_t length = get_le16(p + 10);
-
-	if (length > size - at - UDF_TAG_LEN) {
-		return;
-	}
-	tag.id = get_le16(p);
-	tag.version = get_le16(p + 2);
-	tag.serial = get_le16(p + 6);
-	tag.location = get_le32(p + 12);
-	(void)encode_tag(&tag, p, size - at, length);
-}
-
-/* What the input says, done to the base image. Returns its size. */
-static size_t prepare(const uint8_t *data, size_t len)
-{
-	const struct base *base = &bases[data[0] % base_count];
-	size_t sectors = base->size / SECTOR;
-	size_t at = 1;
-
-	memcpy(image, base->data, base->size);
-	while (len - at >= 6) {
-		size_t sector = get_le16(data + at) % sectors;
-		size_t offset = get_le16(data + at + 2) % SECTOR;
-		unsigned int what = data[at + 4] % 4;
-		size_t count = data[at + 5] % 16 + 1;
-
-		at += 6;
-		if (what == 3) {
-			/* A sector where another one was. */
-			size_t from = (sector + count * 37) % sectors;
-
-			memmove(image + sector * SECTOR,
-				image + from * SECTOR, SECTOR);
-			continue;
-		}
-		if (count > len - at) {
-			break;
-		}
-		if (count > SECTOR - offset) {
-			count = SECTOR - offset;
-		}
-		memcpy(image + sector * SECTOR + offset, data + at, count);
-		at += count;
-		if (what != 0) {
-			seal(sector * SECTOR, base->size);
-		}
-	}
-	return base->size;
 }
 
 static void no_log(void *private_data, enum udf_log_level level,
@@ -195,7 +52,7 @@ static void check(void)
 	};
 	struct udf_check_summary summary;
 
-	(void)udf_check(image_path, &options, &summary);
+	(void)udf_check(broken_path(), &options, &summary);
 }
 
 static void look_at(struct udf_node *node, unsigned int depth,
@@ -277,7 +134,7 @@ static void mount_and_use(void)
 	struct udf_node *root = NULL;
 	unsigned int left = ENTRIES_MAX;
 
-	if (udf_fs_mount(image_path, &options, &fs) != 0) {
+	if (udf_fs_mount(broken_path(), &options, &fs) != 0) {
 		return;
 	}
 	root = udf_fs_root(fs);
@@ -290,21 +147,13 @@ static void mount_and_use(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t used = 0;
-
 	if (size < 1) {
 		return 0;
 	}
-	used = prepare(data, size);
-	/* The end of the largest image is not the end of this one. */
-	if (ftruncate(image_fd, (off_t)used) != 0) {
-		abort();
-	}
+	broken_begin(data, size);
 	check();
 	mount_and_use();
 	check();
-	if (ftruncate(image_fd, (off_t)image_size) != 0) {
-		abort();
-	}
+	broken_end();
 	return 0;
 }

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The tree as the check walks it, for check_tree.c, and for check_extents.c,
+ * which has the functions on extents.
+ */
+#ifndef UDF_STORE_CHECK_TREE_H
+#define UDF_STORE_CHECK_TREE_H
+
+#include "check_state.h"
+#include "ecma167.h"
+
+#define PATH_MAX_SHOWN 4096
+
+/* An ICB that something refers to. */
+struct node {
+	uint32_t lbn;
+	bool is_directory;
+	bool is_stream_directory;
+	bool in_stream_directory;
+	bool unreadable;
+	bool icb_damaged; /* it was read, and is none */
+	uint64_t cut_at;  /* bytes its extents have before the first bad one;
+			   * UINT64_MAX: all are good */
+	uint16_t recorded_links;
+	uint32_t links; /* found */
+	uint64_t unique_id;
+	size_t parent; /* the first that names it; NO_NODE: the root */
+	char *name;    /* there */
+};
+
+struct tree {
+	struct udf_check *check;
+	struct node *nodes;
+	size_t count;
+	size_t capacity;
+	size_t *slots; /* of nodes, by lbn; a power of two of them */
+	size_t slot_count;
+	size_t next_directory; /* nodes before it have been read */
+	uint8_t *block;
+	char path[PATH_MAX_SHOWN];
+};
+
+/* The extents of one file. */
+struct extent {
+	enum udf_extent_type type;
+	uint32_t lbn;
+	uint32_t count; /* blocks */
+	uint32_t bytes;
+};
+
+struct extents {
+	struct extent *list;
+	size_t count;
+	size_t capacity;
+	uint64_t bytes;
+	uint64_t blocks; /* that are allocated */
+	bool ended;
+	bool has_next;
+	uint32_t next_aed;
+};
+
+/* The path of a node, from the root on, cut off at the front if too long. It
+ * is good until the next call. */
+const char *tree_path(struct tree *tree, size_t index);
+
+/* A finding about a node. */
+void tree_found(struct tree *tree, enum udf_finding_kind kind,
+		enum udf_finding_severity severity, size_t index,
+		const char *text);
+
+/*
+ * All extents of a file; with use its AEDs are among the used blocks then.
+ * -EUCLEAN: a descriptor leads nowhere, in a circle or to no AED; what comes
+ * before it is in extents. -EIO, -ENOMEM.
+ */
+int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
+		  bool use, struct extents *extents);
+
+/*
+ * Report on a file's extents, which are among the used blocks then. -EIO: they
+ * cannot be read; -ENOMEM.
+ */
+int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
+		 struct extents *extents);
+
+#endif /* UDF_STORE_CHECK_TREE_H */

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Putting right what a check (check.h) finds, so that nothing that could be
+ * read before is worse off, and so that it can be stopped anywhere.
+ *
+ * It goes in rounds: check, carry out the steps of the first stage that has
+ * some, check again. The stages, in the order that makes each safe:
+ *
+ *   1. copies below the file system, from another copy: descriptors, anchors,
+ *      sparing tables. Only blocks that hold nothing valid, or what is older,
+ *      are written, one at a time.
+ *   2. files that no name leads to get one. Before that, and before 3, the
+ *      space bitmap learns of all that is in use (recover.c), and nothing
+ *      becomes free.
+ *   3. the tree: names that lead to nothing go, directories lose what is
+ *      damaged, files end where their extents do. By now what such a name
+ *      once led to is in lost+found.
+ *   4. space, link counts and the integrity descriptor are counted anew; only
+ *      now what nothing uses becomes free.
+ *
+ * Stages 2 to 4 are changes of a mounted file system, written as such
+ * (commit.c), with the volume marked open: after a cut the same stage, or the
+ * next mount, goes on. A file's content is never guessed at: blocks that two
+ * files have stay both files'.
+ */
+#ifndef UDF_STORE_REPAIR_H
+#define UDF_STORE_REPAIR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "check.h"
+#include "repair_plan.h"
+
+struct udf_fs;
+
+struct udf_repair_options {
+	/* A step was tried; error: 0, or a negative errno. */
+	void (*did)(void *private_data, const struct udf_repair_step *step,
+		    int error);
+	/* As in udf_check_options; may be NULL. */
+	void (*progress)(void *private_data, uint64_t directories,
+			 uint64_t files);
+	bool (*stop)(void *private_data);
+	void *private_data;
+	udf_log_fn log;
+	void *log_private;
+};
+
+/*
+ * Repair the volume in an image or device that is not mounted. summary: what
+ * is left, as the last check found it.
+ *
+ * 0: all was tried that can be. -EROFS: a volume that we cannot write.
+ * -ECANCELED: stopped; it can be begun again. Errors of udf_check() and
+ * udf_fs_mount(), of which a log line says more.
+ */
+int udf_repair(const char *path, const struct udf_repair_options *options,
+	       struct udf_check_summary *summary);
+
+/*
+ * repair_tree.c: a step of stage 2 or 3 on a file system that was mounted for
+ * repair; the next commit writes it. 0 also when there is nothing to do any
+ * more.
+ */
+int udf_repair_tree_step(struct udf_fs *fs, const struct udf_repair_step *step);
+
+#endif /* UDF_STORE_REPAIR_H */

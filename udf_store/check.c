@@ -20,6 +20,7 @@ static const struct {
 	[UDF_FINDING_ANCHOR] = {"anchor", false},
 	[UDF_FINDING_SEQUENCE] = {"volume descriptors", false},
 	[UDF_FINDING_SPARING] = {"sparing table", false},
+	[UDF_FINDING_METADATA] = {"metadata mirror", true},
 	[UDF_FINDING_INTEGRITY] = {"integrity descriptor", true},
 	[UDF_FINDING_SPACE_FREE] = {"used block is free", true},
 	[UDF_FINDING_SPACE_LOST] = {"lost block", true},
@@ -137,10 +138,15 @@ bool udf_check_bit(const uint8_t *bits, uint32_t i)
 	return (bits[i / 8] & (1u << (i % 8))) != 0;
 }
 
+static void set_bit(uint8_t *bits, uint32_t i)
+{
+	bits[i / 8] |= (uint8_t)(1u << (i % 8));
+}
+
 void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
 		   uint64_t count)
 {
-	uint32_t limit = check->info->partition_blocks;
+	uint32_t limit = check->info->address_blocks;
 	uint32_t first_shared = 0;
 	uint64_t shared = 0;
 	uint64_t i = 0;
@@ -153,7 +159,7 @@ void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
 			shared++;
 			continue;
 		}
-		check->used[block / 8] |= (uint8_t)(1u << (block % 8));
+		set_bit(check->used, block);
 		check->summary->used_blocks++;
 	}
 	if (shared > 0) {
@@ -165,8 +171,18 @@ void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
 	}
 }
 
+/* A bitmap, of the partition or of the metadata partition. */
+struct bitmap {
+	bool is_metadata;
+	const char *name;
+	uint32_t base;	 /* lbn of what its first bit is about */
+	uint32_t blocks; /* of the partition */
+	uint32_t bytes;	 /* as recorded, with the header */
+};
+
 /* A run of blocks that the bitmap and the tree see differently. */
 struct space_run {
+	const struct bitmap *of;
 	bool lost;
 	uint32_t first;
 	uint32_t count;
@@ -183,32 +199,36 @@ static void report_run(struct udf_check *check, const struct space_run *run)
 	}
 	if (run->lost) {
 		udf_check_found(check, UDF_FINDING_SPACE_LOST, severity, NULL,
-				run->first,
-				"%u blocks from %u on are not free, but "
-				"nothing uses them",
-				run->count, run->first);
+				run->of->base + run->first,
+				"%u blocks from %u on are not free in the %s "
+				"bitmap, but nothing uses them",
+				run->count, run->first, run->of->name);
 	} else {
 		udf_check_found(check, UDF_FINDING_SPACE_FREE, severity, NULL,
-				run->first,
-				"%u blocks from %u on are used, but the space "
+				run->of->base + run->first,
+				"%u blocks from %u on are used, but the %s "
 				"bitmap has them as free",
-				run->count, run->first);
+				run->count, run->first, run->of->name);
 	}
 }
 
-static void compare_bits(struct udf_check *check, const uint8_t *bits,
-			 uint32_t count, uint32_t *free_blocks)
+static void compare_bits(struct udf_check *check, const struct bitmap *of,
+			 const uint8_t *bits, uint32_t count,
+			 uint32_t *free_blocks)
 {
 	struct space_run run = { .count = 0 };
 	uint32_t i = 0;
 
 	for (i = 0; i < count; i++) {
 		bool is_free = udf_check_bit(bits, i);
-		bool used = udf_check_bit(check->used, i);
+		bool used = udf_check_bit(check->used, of->base + i);
 
 		*free_blocks += is_free;
 		if (is_free != used) {
 			continue;
+		}
+		if (!used) {
+			set_bit(check->lost, of->base + i);
 		}
 		if (run.count > 0 && run.lost == !used &&
 		    run.first + run.count == i) {
@@ -217,6 +237,7 @@ static void compare_bits(struct udf_check *check, const uint8_t *bits,
 		}
 		report_run(check, &run);
 		run = (struct space_run){
+			.of = of,
 			.lost = !used,
 			.first = i,
 			.count = 1,
@@ -225,38 +246,53 @@ static void compare_bits(struct udf_check *check, const uint8_t *bits,
 	report_run(check, &run);
 }
 
+/* The bytes of a bitmap, wherever its blocks are. */
+static int read_bitmap(struct udf_check *check, const struct bitmap *of,
+		       uint8_t *buf)
+{
+	uint32_t block_size = check->info->block_size;
+	uint64_t blocks = ((uint64_t)of->bytes + block_size - 1) / block_size;
+
+	for (uint32_t i = 0; i < blocks; i++) {
+		uint32_t lbn = udf_volume_bitmap_lbn(check->volume,
+						     of->is_metadata, i);
+		int ret = udf_volume_read(check->volume, lbn, 1,
+					  buf + (size_t)i * block_size);
+
+		if (ret < 0) {
+			return ret;
+		}
+	}
+	return 0;
+}
+
 /*
- * The space bitmap against what the walk found. *free_blocks: those it has as
- * free; UINT32_MAX when it cannot be read.
+ * A bitmap against what the walk found. *free_blocks: those it has as free;
+ * UINT32_MAX when it cannot be read.
  */
-static int check_space(struct udf_check *check, uint32_t *free_blocks)
+static int check_bitmap(struct udf_check *check, const struct bitmap *of,
+			uint32_t *free_blocks)
 {
 	const struct udf_volume_info *info = check->info;
 	struct udf_space_bitmap bitmap = { .bits = 0 };
-	uint64_t bytes = info->space_bitmap_bytes;
-	uint64_t blocks = (bytes + info->block_size - 1) / info->block_size;
+	uint64_t bytes = of->bytes;
+	uint32_t lbn = udf_volume_bitmap_lbn(check->volume, of->is_metadata, 0);
 	uint8_t *buf = NULL;
 	int ret = 0;
 
 	*free_blocks = UINT32_MAX;
-	if (info->mapped_blocks > 0) {
-		udf_check_found(check, UDF_FINDING_SPACE_LOST,
-				UDF_FINDING_NOTE, NULL, UINT32_MAX,
-				"free space is not checked on a volume with a "
-				"metadata or virtual partition");
-		return 0;
-	}
 	if (bytes == 0) {
 		return 0;
 	}
-	buf = malloc(blocks * info->block_size);
+	buf = malloc(bytes + info->block_size);
 	if (buf == NULL) {
 		return -ENOMEM;
 	}
-	ret = udf_volume_read(check->volume, info->space_bitmap_block,
-			      (uint32_t)blocks, buf);
+	ret = read_bitmap(check, of, buf);
 	if (ret == 0) {
-		ret = decode_space_bitmap(buf, bytes, info->space_bitmap_block,
+		ret = decode_space_bitmap(buf, bytes,
+					  of->is_metadata ? UDF_ANY_LOCATION
+							  : lbn,
 					  &bitmap);
 	}
 	if (ret == 0 && (bitmap.bytes > bytes - UDF_SPACE_BITMAP_LEN ||
@@ -265,21 +301,92 @@ static int check_space(struct udf_check *check, uint32_t *free_blocks)
 	}
 	if (ret < 0) {
 		udf_check_found(check, UDF_FINDING_SPACE_FREE,
-				UDF_FINDING_ERROR, NULL,
-				info->space_bitmap_block,
-				"the space bitmap cannot be read: %s",
+				UDF_FINDING_ERROR, NULL, lbn,
+				"the %s bitmap cannot be read: %s", of->name,
 				strerror(-ret));
 		free(buf);
 		return 0;
 	}
-	if (bitmap.bits > info->partition_blocks) {
-		bitmap.bits = info->partition_blocks;
+	if (bitmap.bits > of->blocks) {
+		bitmap.bits = of->blocks;
 	}
 	*free_blocks = 0;
-	compare_bits(check, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits,
+	compare_bits(check, of, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits,
 		     free_blocks);
-	ret = udf_check_orphans(check, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits);
 	free(buf);
+	return 0;
+}
+
+/* The metadata file against its mirror, where something uses them. */
+static int check_mirror(struct udf_check *check)
+{
+	const struct udf_volume_info *info = check->info;
+	/* After a cut they differ by what was written last. */
+	enum udf_finding_severity severity =
+		check->summary->closed ? UDF_FINDING_ERROR : UDF_FINDING_NOTE;
+	uint32_t differ = 0;
+	uint8_t *used = NULL;
+	int ret = 0;
+
+	used = calloc(1, (size_t)info->mapped_blocks / 8 + 1);
+	if (used == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < info->mapped_blocks; i++) {
+		if (udf_check_bit(check->used, info->partition_blocks + i)) {
+			set_bit(used, i);
+		}
+	}
+	ret = udf_volume_metadata_compare(check->volume, used, false, &differ);
+	if (ret == 0 && differ > 0) {
+		udf_check_found(check, UDF_FINDING_METADATA, severity, NULL,
+				UINT32_MAX,
+				"%u blocks of the metadata file and its mirror "
+				"are not the same, or one cannot be read",
+				differ);
+	}
+	free(used);
+	return ret;
+}
+
+/* Free space, as its bitmaps have it and as the walk has found it. */
+static int check_space(struct udf_check *check, uint32_t *free_blocks,
+		       uint32_t *metadata_free)
+{
+	const struct udf_volume_info *info = check->info;
+	const struct bitmap space = {
+		.name = "space",
+		.blocks = info->partition_blocks,
+		.bytes = info->space_bitmap_bytes,
+	};
+	const struct bitmap metadata = {
+		.is_metadata = true,
+		.name = "metadata",
+		.base = info->partition_blocks,
+		.blocks = info->mapped_blocks,
+		.bytes = info->metadata_bitmap_bytes,
+	};
+	int ret = 0;
+
+	*free_blocks = UINT32_MAX;
+	*metadata_free = UINT32_MAX;
+	if (info->mapped_blocks > 0 && !info->has_metadata) {
+		udf_check_found(check, UDF_FINDING_SPACE_LOST,
+				UDF_FINDING_NOTE, NULL, UINT32_MAX,
+				"free space is not checked on a volume with a "
+				"virtual partition");
+		return 0;
+	}
+	ret = check_bitmap(check, &space, free_blocks);
+	if (ret == 0 && info->has_metadata) {
+		ret = check_bitmap(check, &metadata, metadata_free);
+	}
+	if (ret == 0 && info->has_metadata) {
+		ret = check_mirror(check);
+	}
+	if (ret == 0) {
+		ret = udf_check_orphans(check);
+	}
 	return ret;
 }
 
@@ -297,7 +404,8 @@ static void check_count(struct udf_check *check, const char *what,
 }
 
 /* What the Logical Volume Integrity Descriptor says of a closed volume. */
-static void check_integrity(struct udf_check *check, uint32_t free_blocks)
+static void check_integrity(struct udf_check *check, uint32_t free_blocks,
+			    uint32_t metadata_free)
 {
 	struct udf_integrity integrity = { .closed = false };
 
@@ -317,6 +425,11 @@ static void check_integrity(struct udf_check *check, uint32_t free_blocks)
 		check_count(check, "free blocks", integrity.free_blocks,
 			    free_blocks);
 	}
+	if (metadata_free != UINT32_MAX &&
+	    integrity.metadata_free != UINT32_MAX) {
+		check_count(check, "free blocks of metadata",
+			    integrity.metadata_free, metadata_free);
+	}
 	check_count(check, "files", integrity.files, check->summary->files);
 	check_count(check, "directories", integrity.directories,
 		    check->summary->directories);
@@ -334,6 +447,7 @@ static int check_opened(struct udf_check *check, const char *path)
 {
 	struct udf_integrity integrity = { .closed = false };
 	uint32_t free_blocks = UINT32_MAX;
+	uint32_t metadata_free = UINT32_MAX;
 	int ret = 0;
 
 	check->info = udf_volume_info(check->volume);
@@ -341,8 +455,11 @@ static int check_opened(struct udf_check *check, const char *path)
 	check->summary->total_blocks = check->info->partition_blocks;
 	udf_volume_get_integrity(check->volume, &integrity);
 	check->summary->closed = integrity.closed;
-	check->used = calloc(1, (size_t)check->info->partition_blocks / 8 + 1);
-	if (check->used == NULL) {
+	check->used = calloc(1, (size_t)check->info->address_blocks / 8 + 1);
+	check->lost = calloc(1, (size_t)check->info->address_blocks / 8 + 1);
+	if (check->used == NULL || check->lost == NULL) {
+		free(check->used);
+		free(check->lost);
 		return -ENOMEM;
 	}
 	ret = udf_check_descriptors(check, path);
@@ -350,15 +467,16 @@ static int check_opened(struct udf_check *check, const char *path)
 		ret = udf_check_tree(check);
 	}
 	if (ret == 0) {
-		ret = check_space(check, &free_blocks);
+		ret = check_space(check, &free_blocks, &metadata_free);
 	}
 	if (ret == 0) {
-		check_integrity(check, free_blocks);
+		check_integrity(check, free_blocks, metadata_free);
 	}
 	if (ret == 0 && check->no_memory) {
 		ret = -ENOMEM;
 	}
 	free(check->used);
+	free(check->lost);
 	return ret;
 }
 

@@ -24,6 +24,7 @@ enum udf_finding_kind {
 	UDF_FINDING_ANCHOR,
 	UDF_FINDING_SEQUENCE,  /* Volume Descriptor Sequences */
 	UDF_FINDING_SPARING,   /* copies of the sparing table */
+	UDF_FINDING_METADATA,  /* the metadata file and its mirror differ */
 	UDF_FINDING_INTEGRITY, /* Logical Volume Integrity Descriptor */
 	UDF_FINDING_SPACE_FREE,	  /* a block is used, and free in the bitmap */
 	UDF_FINDING_SPACE_LOST,	  /* taken in the bitmap, and used by nothing */
@@ -83,8 +84,8 @@ struct udf_check_summary {
  * is in the summary; -ECANCELED: stopped; other: it could not be checked, and
  * one log line said why (as udf_volume_open() does).
  *
- * Memory: two bits for each block of the partition, and about 100 bytes for
- * each file.
+ * Memory: two bits for each block of the partition and of the metadata
+ * partition, and about 100 bytes for each file.
  */
 int udf_check(const char *path, const struct udf_check_options *options,
 	      struct udf_check_summary *summary);

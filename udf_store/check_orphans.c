@@ -30,7 +30,7 @@ struct orphan {
 
 struct orphans {
 	struct udf_check *check;
-	uint8_t *lost; /* a bit for each block: taken, but not used */
+	uint8_t *lost; /* of the check; without what an orphan has claimed */
 	uint32_t bits;
 	struct orphan *list; /* by lbn */
 	size_t count;
@@ -123,7 +123,9 @@ static int look_at_blocks(struct orphans *orphans, uint32_t first,
 		struct udf_icb icb = { .unique_id = 0 };
 
 		if (decode_icb(buf + (size_t)i * info->block_size,
-			       info->block_size, first + i, &icb) == 0 &&
+			       info->block_size,
+			       udf_volume_location(info, first + i).block,
+			       &icb) == 0 &&
 		    icb.icbtag.strategy == 4 && icb.link_count > 0 &&
 		    is_file(icb.icbtag.file_type)) {
 			ret = add_orphan(orphans, first + i,
@@ -545,32 +547,22 @@ static int judge(struct orphans *orphans)
 	return ret;
 }
 
-int udf_check_orphans(struct udf_check *check, const uint8_t *bitmap,
-		      uint32_t bits)
+int udf_check_orphans(struct udf_check *check)
 {
 	struct orphans orphans = {
 		.check = check,
-		.bits = bits,
+		.lost = check->lost,
+		.bits = check->info->address_blocks,
 	};
-	uint32_t i = 0;
 	int ret = -ENOMEM;
 
-	orphans.lost = calloc(1, (size_t)bits / 8 + 1);
 	orphans.block = malloc(check->info->block_size);
-	if (orphans.lost != NULL && orphans.block != NULL) {
-		for (i = 0; i < bits; i++) {
-			if (!udf_check_bit(bitmap, i) &&
-			    !udf_check_bit(check->used, i)) {
-				orphans.lost[i / 8] |=
-					(uint8_t)(1u << (i % 8));
-			}
-		}
+	if (orphans.block != NULL) {
 		ret = find_all(&orphans);
 		if (ret == 0) {
 			ret = judge(&orphans);
 		}
 	}
-	free(orphans.lost);
 	free(orphans.list);
 	free(orphans.block);
 	return ret;

@@ -13,8 +13,10 @@ struct udf_check {
 	struct udf_check_summary *summary;
 	struct udf_volume *volume;
 	const struct udf_volume_info *info;
-	/* Blocks that something refers to, and the bitmap of the volume. */
+	/* A bit for each block of the partition, then of the one that lies in
+	 * it: something refers to it; it is taken, but nothing does. */
 	uint8_t *used;
+	uint8_t *lost;
 	uint64_t max_unique_id;
 	bool counted;	/* the last finding is among the repairable ones */
 	bool recounts;	/* there is a step for that */
@@ -55,11 +57,7 @@ int udf_check_descriptors(struct udf_check *check, const char *path);
 /* check_tree.c: from the file set down. -ENOMEM, -ECANCELED. */
 int udf_check_tree(struct udf_check *check);
 
-/*
- * check_orphans.c: files in blocks that the bitmap (1: free) has as taken and
- * that nothing uses. -ENOMEM, -ECANCELED.
- */
-int udf_check_orphans(struct udf_check *check, const uint8_t *bitmap,
-		      uint32_t bits);
+/* check_orphans.c: files in lost blocks. -ENOMEM, -ECANCELED. */
+int udf_check_orphans(struct udf_check *check);
 
 #endif /* UDF_STORE_CHECK_STATE_H */

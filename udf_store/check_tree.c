@@ -781,6 +781,13 @@ static int walk(struct tree *tree)
 	return ret;
 }
 
+static int use_run(void *private_data, const char *name, uint32_t lbn,
+		   uint32_t count)
+{
+	udf_check_use(private_data, name, lbn, count);
+	return 0;
+}
+
 /* The File Set Descriptor, and the root that it names. */
 static int start(struct tree *tree, struct udf_fsd *fsd)
 {
@@ -808,6 +815,8 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	udf_check_use(tree->check, "(space bitmap)", info->space_bitmap_block,
 		      ((uint64_t)info->space_bitmap_bytes + info->block_size -
 		       1) / info->block_size);
+	(void)udf_volume_metadata_runs(tree->check->volume, use_run,
+				       tree->check);
 	ret = add_node(tree, lbn, NO_NODE, NULL, &index);
 	if (ret == 0) {
 		tree->check->summary->directories++;
@@ -823,12 +832,12 @@ static void use_after_file_set(struct tree *tree)
 	uint32_t lbn = info->file_set;
 	struct udf_tag tag = { .id = 0 };
 
-	while (lbn + 1 < info->partition_blocks) {
+	while (lbn + 1 < info->address_blocks) {
 		lbn++;
 		if (udf_volume_read(tree->check->volume, lbn, 1,
 				    tree->block) < 0 ||
 		    decode_tag(tree->block, info->block_size, &tag) < 0 ||
-		    tag.location != lbn ||
+		    tag.location != udf_volume_location(info, lbn).block ||
 		    (tag.id != UDF_TAG_FSD && tag.id != UDF_TAG_TD &&
 		     tag.id != UDF_TAG_TERMINAL)) {
 			return;

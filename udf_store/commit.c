@@ -342,8 +342,11 @@ static int phase_write(struct snapshot *snapshot, enum phase phase)
 		uint32_t count = 0;
 		int ret = 0;
 
+		/* Two partitions are not next to each other. */
 		while (i < list->count && count < WRITE_BLOCKS_MAX &&
-		       list->images[i].lbn == first + count) {
+		       list->images[i].lbn == first + count &&
+		       (count == 0 ||
+			first + count != fs->info->partition_blocks)) {
 			memcpy(&buffer[(size_t)count * block_size],
 			       list->images[i].bytes, block_size);
 			count++;

@@ -376,6 +376,13 @@ uint32_t udf_directory_lbn(const struct udf_node *node, uint32_t offset)
 	return e.lbn;
 }
 
+uint32_t udf_directory_location(const struct udf_node *node, uint32_t offset)
+{
+	uint32_t lbn = udf_directory_lbn(node, offset);
+
+	return udf_volume_location(node->fs->info, lbn).block;
+}
+
 void udf_directory_mark(struct udf_node *node, uint32_t offset,
 			uint32_t length, uint8_t flag)
 {
@@ -399,7 +406,7 @@ static int fid_put(struct udf_node *node, uint32_t offset, uint32_t length,
 	fid->tag.id = UDF_TAG_FID;
 	fid->tag.version = fs->tag_version;
 	fid->tag.serial = fs->tag_serial;
-	fid->tag.location = udf_directory_lbn(node, offset);
+	fid->tag.location = udf_directory_location(node, offset);
 	fid->version_number = 1;
 	ret = encode_fid(fid, encoded, sizeof(encoded));
 	if (ret < 0) {
@@ -457,7 +464,7 @@ int udf_directory_relocate(struct udf_node *node)
 			return 0;
 		}
 		tag = fid.tag;
-		tag.location = udf_directory_lbn(node, offset);
+		tag.location = udf_directory_location(node, offset);
 		ret = encode_tag(&tag, &directory->data[offset],
 				 (size_t)length,
 				 (size_t)length - UDF_TAG_LEN);
@@ -575,10 +582,7 @@ static void fid_set_target(struct udf_fid *fid, const struct udf_node *target,
 
 	fid->icb = (struct udf_ad){
 		.length = info->block_size,
-		.addr = {
-			.block = target->lbn,
-			.partition = info->partition_ref,
-		},
+		.addr = udf_volume_location(info, target->lbn),
 		.unique_id = fid_unique_id,
 	};
 	fid->characteristics &= (uint8_t)~UDF_FID_DIRECTORY;
@@ -720,7 +724,7 @@ static int fid_rewrite(struct udf_node *node, uint32_t offset,
 	uint8_t *data = &node->directory->data[offset];
 	struct udf_tag tag = fid->tag;
 
-	tag.location = udf_directory_lbn(node, offset);
+	tag.location = udf_directory_location(node, offset);
 	data[18] = fid->characteristics;
 	encode_long_ad(&fid->icb, &data[20]);
 	return encode_tag(&tag, data, length, length - UDF_TAG_LEN);

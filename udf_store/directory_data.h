@@ -68,6 +68,8 @@ struct udf_directory {
 
 /* The partition's block that a byte of the directory is in. */
 uint32_t udf_directory_lbn(const struct udf_node *node, uint32_t offset);
+/* That block as the tag of a FID in it says it. */
+uint32_t udf_directory_location(const struct udf_node *node, uint32_t offset);
 
 /* These bytes have changed: BLOCK_ADDED or BLOCK_REMOVED or both. */
 void udf_directory_mark(struct udf_node *node, uint32_t offset,

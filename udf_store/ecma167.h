@@ -486,6 +486,9 @@ enum udf_map_kind {
 #define UDF_MAX_SPARING_TABLES 4u
 #define UDF_MAX_PARTITION_MAPS 8u
 
+/* Flags of a metadata partition map (UDF 2.60 2.2.10). */
+#define UDF_METADATA_DUPLICATE 0x01u /* the mirror has blocks of its own */
+
 struct udf_partition_map {
 	enum udf_map_kind kind;
 	uint16_t volume_sequence_number;
@@ -500,6 +503,8 @@ struct udf_partition_map {
 	uint32_t metadata_main;
 	uint32_t metadata_mirror;
 	uint32_t metadata_bitmap;
+	uint32_t allocation_unit; /* blocks */
+	uint16_t alignment_unit;  /* blocks */
 	uint8_t metadata_flags;
 };
 

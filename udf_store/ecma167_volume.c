@@ -170,6 +170,8 @@ static void decode_map_type2(const uint8_t *p, struct udf_partition_map *map)
 		map->metadata_main = get_le32(p + 40);
 		map->metadata_mirror = get_le32(p + 44);
 		map->metadata_bitmap = get_le32(p + 48);
+		map->allocation_unit = get_le32(p + 52);
+		map->alignment_unit = get_le16(p + 56);
 		map->metadata_flags = p[58];
 	}
 }

@@ -204,7 +204,7 @@ static ssize_t write_step(struct udf_node *node, uint64_t offset, size_t size,
 		}
 	}
 	if (e.type == UDF_EXTENT_HOLE) {
-		ret = udf_space_allocate(&fs->space,
+		ret = udf_space_allocate(udf_node_data_space(node),
 					 allocation_goal(node, e.block),
 					 &blocks, &fresh.lbn);
 		if (ret < 0) {
@@ -352,7 +352,7 @@ int udf_file_extend(struct udf_node *node, uint64_t blocks)
 			.type = UDF_EXTENT_RECORDED,
 		};
 
-		ret = udf_space_allocate(&fs->space,
+		ret = udf_space_allocate(udf_node_data_space(node),
 					 allocation_goal(node, end), &count,
 					 &e.lbn);
 		if (ret < 0) {
@@ -663,7 +663,7 @@ static int fill_holes(struct udf_node *node, uint64_t block, uint64_t end)
 		}
 		count = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
 		e.type = UDF_EXTENT_ALLOCATED;
-		ret = udf_space_allocate(&fs->space,
+		ret = udf_space_allocate(udf_node_data_space(node),
 					 allocation_goal(node, block), &count,
 					 &e.lbn);
 		if (ret < 0) {
@@ -702,7 +702,7 @@ static int allocate_range(struct udf_node *node, uint64_t offset, uint64_t end)
 		 * holes (ECMA-167 4/12.1, file tail). */
 		return -EOPNOTSUPP;
 	}
-	if (count_missing(node, first, last) > udf_space_free(&node->fs->space)) {
+	if (count_missing(node, first, last) > udf_space_free(udf_node_data_space(node))) {
 		return -ENOSPC;
 	}
 	ret = fill_holes(node, first, last);

@@ -74,6 +74,11 @@ static int put_integrity(struct udf_fs *fs, bool closed)
 	integrity.closed = closed;
 	integrity.next_unique_id = fs->next_unique_id;
 	integrity.free_blocks = (uint32_t)free_blocks;
+	if (fs->info->has_metadata) {
+		free_blocks =
+			udf_space_free(udf_space_for_metadata(&fs->space));
+		integrity.metadata_free = (uint32_t)free_blocks;
+	}
 	integrity.files = fs->files;
 	integrity.directories = fs->directories;
 	return udf_volume_put_integrity(fs->volume, &integrity);
@@ -143,11 +148,29 @@ static bool has_failed_blocks(struct udf_fs *fs)
 	return ret == 0 && failed.count > 0;
 }
 
+/* There may be room for data, but none for a file. */
+static void tell_metadata_full(struct udf_fs *fs)
+{
+	struct udf_space *metadata = udf_space_for_metadata(&fs->space);
+
+	if (metadata == &fs->space || udf_space_free(metadata) > 0 ||
+	    udf_space_free(&fs->space) == 0 ||
+	    __atomic_exchange_n(&fs->told_full, true, __ATOMIC_ACQ_REL)) {
+		return;
+	}
+	udf_volume_log(fs->volume, UDF_LOG_WARNING,
+		       "the metadata partition is full: no more files and "
+		       "directories can be made before some are removed");
+}
+
 bool udf_operation_again(struct udf_fs *fs, int result, unsigned int *tries)
 {
 	bool worth_it = false;
 
 	udf_operation_reap(fs);
+	if (result == -ENOSPC) {
+		tell_metadata_full(fs);
+	}
 	if (*tries > 0) {
 		return false;
 	}
@@ -189,7 +212,8 @@ static int read_file_set(struct udf_fs *fs)
 	}
 	fs->tag_version = fsd.tag.version;
 	fs->tag_serial = fsd.tag.serial;
-	fs->system_stream_dir_icb = fsd.system_stream_dir_icb;
+	fs->system_stream_dir_icb =
+		udf_node_part(info, &fsd.system_stream_dir_icb);
 	strcpy(fs->copyright, fsd.copyright);
 	strcpy(fs->abstract, fsd.abstract);
 out:
@@ -226,9 +250,13 @@ static int read_root(struct udf_fs *fs)
 }
 
 /* Without a bitmap of free space there is no writing. */
-static void open_space(struct udf_fs *fs, uint32_t free_blocks, bool repair)
+static void open_space(struct udf_fs *fs, const struct udf_integrity *integrity,
+		       bool repair)
 {
-	int ret = udf_space_open(&fs->space, fs->volume, free_blocks,
+	bool closed = integrity->closed;
+	int ret = udf_space_open(&fs->space, fs->volume,
+				 closed ? integrity->free_blocks : UINT32_MAX,
+				 closed ? integrity->metadata_free : UINT32_MAX,
 				 !fs->read_only, repair && !fs->read_only);
 
 	if (ret < 0 && !fs->read_only) {
@@ -289,8 +317,7 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	fs->directories = integrity.directories;
 	fs->integrity_open = !integrity.closed;
 	fs->repairing = options->repair;
-	open_space(fs, integrity.closed ? integrity.free_blocks : UINT32_MAX,
-		   options->repair);
+	open_space(fs, &integrity, options->repair);
 	ret = read_root(fs);
 	if (ret < 0) {
 		goto fail;

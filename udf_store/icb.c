@@ -3,7 +3,8 @@
  * A node's metadata from and to the medium: the ICB (ECMA-167 4/14.9 and
  * 4/14.17), its allocation descriptors of any form, and the AEDs (4/14.5)
  * that continue them. Tolerant in reading; what we write is strategy 4 with
- * short allocation descriptors or embedded data.
+ * embedded data or short allocation descriptors, or long ones where the data
+ * is in another partition than the ICB.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -382,19 +383,29 @@ static int node_keep_damaged(struct udf_node *node, const struct udf_icb *icb)
 	return 0;
 }
 
-/*
- * The address of an ICB that belongs to a file's, with an lbn as its block.
- * One that is nowhere stays what it is, to be written again as it was.
- */
-static struct udf_ad part_of(const struct udf_volume_info *info,
-			     const struct udf_ad *ad)
+struct udf_ad udf_node_part(const struct udf_volume_info *info,
+			    const struct udf_ad *ad)
 {
 	struct udf_ad part = *ad;
+	uint32_t lbn = 0;
 
-	if (ad->length > 0) {
-		(void)udf_volume_address(info, &ad->addr, 1, &part.addr.block);
+	if (ad->length > 0 &&
+	    udf_volume_address(info, &ad->addr, 1, &lbn) == 0) {
+		part.addr.block = lbn;
+		part.addr.partition = UDF_PARTITION_LBN;
 	}
 	return part;
+}
+
+struct udf_ad udf_node_part_recorded(const struct udf_volume_info *info,
+				     const struct udf_ad *part)
+{
+	struct udf_ad ad = *part;
+
+	if (part->addr.partition == UDF_PARTITION_LBN) {
+		ad.addr = udf_volume_location(info, part->addr.block);
+	}
+	return ad;
 }
 
 int udf_node_load(struct udf_node *node)
@@ -452,8 +463,8 @@ int udf_node_load(struct udf_node *node)
 	node->checkpoint = icb.checkpoint;
 	node->unique_id = icb.unique_id;
 	node->blocks_recorded = icb.blocks_recorded;
-	node->ea_icb = part_of(fs->info, &icb.ea_icb);
-	node->stream_dir_icb = part_of(fs->info, &icb.stream_dir_icb);
+	node->ea_icb = udf_node_part(fs->info, &icb.ea_icb);
+	node->stream_dir_icb = udf_node_part(fs->info, &icb.stream_dir_icb);
 	if (icb.tag.id == UDF_TAG_EFE &&
 	    icb.object_size > icb.information_length) {
 		node->streams_size = icb.object_size - icb.information_length;
@@ -482,6 +493,33 @@ out:
 	return ret;
 }
 
+/*
+ * A short descriptor is about the partition that it is in: it will not do for
+ * a file's data when its ICB is in the metadata partition. A directory's
+ * blocks are there too, unless a foreign writer put some elsewhere.
+ */
+static enum udf_ad_form node_ad_form(const struct udf_node *node)
+{
+	const struct udf_volume_info *info = node->fs->info;
+	uint16_t partition = udf_volume_location(info, node->lbn).partition;
+
+	if (!info->has_metadata) {
+		return UDF_AD_SHORT;
+	}
+	if (!udf_node_is_directory(node)) {
+		return UDF_AD_LONG;
+	}
+	for (size_t i = 0; i < node->map.count; i++) {
+		const struct udf_extent *e = &node->map.extents[i];
+
+		if (e->type != UDF_EXTENT_HOLE &&
+		    udf_volume_location(info, e->lbn).partition != partition) {
+			return UDF_AD_LONG;
+		}
+	}
+	return UDF_AD_SHORT;
+}
+
 /* Bytes of the ICB's block for allocation descriptors. */
 static uint32_t icb_room(const struct udf_node *node)
 {
@@ -491,7 +529,7 @@ static uint32_t icb_room(const struct udf_node *node)
 	uint32_t limit = block_size < UDF_ICB_ATOMIC_LEN ? block_size
 							 : UDF_ICB_ATOMIC_LEN;
 
-	if (used + 2 * UDF_SHORT_AD_LEN > limit) {
+	if (used + 2 * udf_ad_size(node_ad_form(node)) > limit) {
 		limit = block_size;
 	}
 	return used < limit ? limit - used : 0;
@@ -513,9 +551,9 @@ static uint64_t ad_max_blocks(const struct udf_node *node)
 
 static uint64_t aeds_needed(const struct udf_node *node, uint64_t ads)
 {
-	uint64_t in_icb = icb_room(node) / UDF_SHORT_AD_LEN;
-	uint64_t per_aed = (node->fs->info->block_size - UDF_AED_LEN) /
-			   UDF_SHORT_AD_LEN;
+	size_t ad_size = udf_ad_size(node_ad_form(node));
+	uint64_t in_icb = icb_room(node) / ad_size;
+	uint64_t per_aed = (node->fs->info->block_size - UDF_AED_LEN) / ad_size;
 
 	if (ads <= in_icb) {
 		return 0;
@@ -537,7 +575,7 @@ int udf_node_reserve_aeds(struct udf_node *node)
 	if (node->embedded || node->map_error != 0) {
 		return 0;
 	}
-	if (icb_room(node) < 2 * UDF_SHORT_AD_LEN) {
+	if (icb_room(node) < 2 * udf_ad_size(node_ad_form(node))) {
 		return -ENOSPC;
 	}
 	ads += udf_extent_map_end(&node->map) / ad_max_blocks(node);
@@ -548,7 +586,7 @@ int udf_node_reserve_aeds(struct udf_node *node)
 	if (needed > UINT32_MAX) {
 		return -EFBIG;
 	}
-	ret = udf_space_reserve(&node->fs->space,
+	ret = udf_space_reserve(udf_space_for_metadata(&node->fs->space),
 				(uint32_t)needed - node->aeds_reserved);
 	if (ret == 0) {
 		node->aeds_reserved = (uint32_t)needed;
@@ -557,13 +595,15 @@ int udf_node_reserve_aeds(struct udf_node *node)
 }
 
 /*
- * All short descriptors of the map, one after the other: the file's body,
- * which ends with its last byte, then whole blocks of the tail.
+ * All descriptors of the map, one after the other: the file's body, which
+ * ends with its last byte, then whole blocks of the tail.
  */
-static int encode_map(const struct udf_node *node, uint8_t **ads,
-		      size_t *count)
+static int encode_map(const struct udf_node *node, enum udf_ad_form form,
+		      uint8_t **ads, size_t *count)
 {
-	uint32_t block_size = node->fs->info->block_size;
+	const struct udf_volume_info *info = node->fs->info;
+	size_t ad_size = udf_ad_size(form);
+	uint32_t block_size = info->block_size;
 	uint64_t max_blocks = ad_max_blocks(node);
 	uint64_t left = node->size;
 	size_t total = 0;
@@ -574,7 +614,7 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 	}
 	/* One extent may be a body's end and a tail's begin. */
 	total++;
-	out = malloc(total * UDF_SHORT_AD_LEN);
+	out = malloc(total * ad_size);
 	if (out == NULL) {
 		return -ENOMEM;
 	}
@@ -599,10 +639,11 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 			}
 			ad.length = (uint32_t)bytes;
 			if (e->type != UDF_EXTENT_HOLE) {
-				ad.addr.block = e->lbn + (uint32_t)done;
+				ad.addr = udf_volume_location(
+					info, e->lbn + (uint32_t)done);
 			}
-			encode_short_ad(&ad, out);
-			out += UDF_SHORT_AD_LEN;
+			(void)encode_ad(&ad, form, out, ad_size);
+			out += ad_size;
 			(*count)++;
 			done += blocks;
 			left -= left > 0 ? bytes : 0;
@@ -611,29 +652,32 @@ static int encode_map(const struct udf_node *node, uint8_t **ads,
 	return 0;
 }
 
-static void encode_next_ad(const struct udf_node *node, uint32_t lbn,
-			   uint8_t *p)
+static void encode_next_ad(const struct udf_node *node, enum udf_ad_form form,
+			   uint32_t lbn, uint8_t *p)
 {
 	struct udf_ad next = {
 		.type = UDF_EXTENT_NEXT,
 		.length = node->fs->info->block_size,
-		.addr = { .block = lbn },
+		.addr = udf_volume_location(node->fs->info, lbn),
 	};
 
-	encode_short_ad(&next, p);
+	(void)encode_ad(&next, form, p, udf_ad_size(form));
 }
 
 /*
  * Write the descriptors that do not fit the ICB to AEDs in new blocks. The
  * old AEDs stay as they are until the ICB has left them behind.
  */
-static int encode_aeds(struct udf_node *node, const uint8_t *ads, size_t count,
+static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
+		       const uint8_t *ads, size_t count,
 		       udf_node_store_fn store, void *private_data,
 		       uint32_t *first)
 {
 	struct udf_fs *fs = node->fs;
+	struct udf_space *space = udf_space_for_metadata(&fs->space);
+	size_t ad_size = udf_ad_size(form);
 	uint32_t block_size = fs->info->block_size;
-	size_t per_aed = (block_size - UDF_AED_LEN) / UDF_SHORT_AD_LEN;
+	size_t per_aed = (block_size - UDF_AED_LEN) / ad_size;
 	struct udf_run_list fresh = { .runs = NULL };
 	uint8_t *block = NULL;
 	uint8_t *part = NULL;
@@ -646,7 +690,7 @@ static int encode_aeds(struct udf_node *node, const uint8_t *ads, size_t count,
 		ret = -ENOMEM;
 		goto out;
 	}
-	ret = udf_space_take(&fs->space, node->lbn, &lbn);
+	ret = udf_space_take(space, node->lbn, &lbn);
 	if (ret < 0) {
 		goto out;
 	}
@@ -658,7 +702,8 @@ static int encode_aeds(struct udf_node *node, const uint8_t *ads, size_t count,
 				.id = UDF_TAG_AED,
 				.version = fs->tag_version,
 				.serial = fs->tag_serial,
-				.location = lbn,
+				.location =
+					udf_volume_location(fs->info, lbn).block,
 			},
 		};
 		uint32_t next = 0;
@@ -666,18 +711,18 @@ static int encode_aeds(struct udf_node *node, const uint8_t *ads, size_t count,
 
 		if (count > per_aed) {
 			here = per_aed - 1;
-			ret = udf_space_take(&fs->space, lbn, &next);
+			ret = udf_space_take(space, lbn, &next);
 			if (ret < 0) {
 				goto out;
 			}
 			node->aeds_reserved -= node->aeds_reserved > 0;
 		}
-		memcpy(part, ads, here * UDF_SHORT_AD_LEN);
+		memcpy(part, ads, here * ad_size);
 		aed.ads = part;
-		aed.ad_length = (uint32_t)(here * UDF_SHORT_AD_LEN);
+		aed.ad_length = (uint32_t)(here * ad_size);
 		if (next != 0) {
-			encode_next_ad(node, next, &part[aed.ad_length]);
-			aed.ad_length += UDF_SHORT_AD_LEN;
+			encode_next_ad(node, form, next, &part[aed.ad_length]);
+			aed.ad_length += (uint32_t)ad_size;
 		}
 		ret = encode_aed(&aed, block, block_size);
 		if (ret < 0) {
@@ -691,7 +736,7 @@ static int encode_aeds(struct udf_node *node, const uint8_t *ads, size_t count,
 		if (ret < 0) {
 			goto out;
 		}
-		ads += here * UDF_SHORT_AD_LEN;
+		ads += here * ad_size;
 		count -= here;
 		lbn = next;
 	}
@@ -711,8 +756,9 @@ out:
 }
 
 /* The ICB around its descriptors or data. */
-static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
-			   size_t ad_length, uint8_t *block)
+static int encode_node_icb(const struct udf_node *node, enum udf_ad_form form,
+			   const uint8_t *ads, size_t ad_length,
+			   uint8_t *block)
 {
 	struct udf_fs *fs = node->fs;
 	struct udf_icb icb = {
@@ -720,7 +766,8 @@ static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
 			.id = node->tag_id,
 			.version = fs->tag_version,
 			.serial = fs->tag_serial,
-			.location = node->lbn,
+			.location = udf_volume_location(fs->info,
+							node->lbn).block,
 		},
 		.icbtag = node->icbtag,
 		.uid = node->uid,
@@ -734,8 +781,9 @@ static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
 		.creation = node->creation,
 		.attribute = node->attribute,
 		.checkpoint = node->checkpoint,
-		.ea_icb = node->ea_icb,
-		.stream_dir_icb = node->stream_dir_icb,
+		.ea_icb = udf_node_part_recorded(fs->info, &node->ea_icb),
+		.stream_dir_icb = udf_node_part_recorded(
+			fs->info, &node->stream_dir_icb),
 		.unique_id = node->unique_id,
 		.ea_length = node->ea_length,
 		.ea = node->ea,
@@ -754,6 +802,7 @@ static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
 	} else if (node->embedded) {
 		flags |= UDF_AD_IN_ICB;
 	} else {
+		flags |= form;
 		icb.blocks_recorded = udf_extent_map_recorded(&node->map);
 	}
 	icb.icbtag.flags = flags;
@@ -765,7 +814,9 @@ static int encode_node_icb(const struct udf_node *node, const uint8_t *ads,
 int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 		    udf_node_store_fn store, void *private_data)
 {
-	size_t in_icb = icb_room(node) / UDF_SHORT_AD_LEN;
+	enum udf_ad_form form = node_ad_form(node);
+	size_t ad_size = udf_ad_size(form);
+	size_t in_icb = icb_room(node) / ad_size;
 	uint8_t *block = malloc(node->fs->info->block_size);
 	uint8_t *ads = NULL;
 	size_t count = 0;
@@ -775,28 +826,30 @@ int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 		return -ENOMEM;
 	}
 	if (node->map_error != 0) {
-		ret = encode_node_icb(node, node->damaged,
+		ret = encode_node_icb(node, form, node->damaged,
 				      node->damaged_length, block);
 	} else if (node->embedded) {
 		if (embedded_data == NULL) {
 			embedded_data = node->data;
 		}
-		ret = encode_node_icb(node, embedded_data, node->size, block);
+		ret = encode_node_icb(node, form, embedded_data, node->size,
+				      block);
 	} else {
-		ret = encode_map(node, &ads, &count);
+		ret = encode_map(node, form, &ads, &count);
 		if (ret < 0) {
 			goto out;
 		}
 		if (count > in_icb) {
-			uint8_t *rest = &ads[(in_icb - 1) * UDF_SHORT_AD_LEN];
+			uint8_t *rest = &ads[(in_icb - 1) * ad_size];
 			uint32_t first = 0;
 
-			ret = encode_aeds(node, rest, count - (in_icb - 1),
-					  store, private_data, &first);
+			ret = encode_aeds(node, form, rest,
+					  count - (in_icb - 1), store,
+					  private_data, &first);
 			if (ret < 0) {
 				goto out;
 			}
-			encode_next_ad(node, first, rest);
+			encode_next_ad(node, form, first, rest);
 			count = in_icb;
 		} else {
 			for (size_t i = 0; i < node->aeds.count; i++) {
@@ -806,15 +859,15 @@ int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 			}
 			udf_run_list_free(&node->aeds);
 		}
-		ret = encode_node_icb(node, ads, count * UDF_SHORT_AD_LEN,
-				      block);
+		ret = encode_node_icb(node, form, ads, count * ad_size, block);
 	}
 	if (ret < 0) {
 		goto out;
 	}
 	ret = store(private_data, node->lbn, block, true);
 	if (node->aeds_reserved > 0) {
-		udf_space_unreserve(&node->fs->space, node->aeds_reserved);
+		udf_space_unreserve(udf_space_for_metadata(&node->fs->space),
+				    node->aeds_reserved);
 		node->aeds_reserved = 0;
 	}
 out:

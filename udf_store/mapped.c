@@ -3,7 +3,7 @@
  * Virtual and metadata partitions; see mapped.h.
  */
 #include <errno.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,12 +36,24 @@ struct run_table {
 	uint32_t blocks; /* in all */
 };
 
+/* One of the three files of a metadata partition (UDF 2.60 2.2.13). */
+struct metadata_file {
+	uint32_t icb;		/* where it is; UINT32_MAX: there is none */
+	int error;		/* why it cannot be read; the tables are empty */
+	uint16_t strategy;
+	uint64_t size;		/* bytes */
+	struct run_table data;
+	struct run_table aeds;
+};
+
 struct udf_mapped {
 	struct udf_partition *physical;
 	uint32_t blocks;
-	/* metadata; the mirror's is empty when it cannot be read */
-	struct run_table main;
-	struct run_table mirror;
+	/* metadata */
+	struct metadata_file main;
+	struct metadata_file mirror;
+	struct metadata_file bitmap;
+	bool duplicate; /* the mirror has blocks of its own */
 	/* virtual; NULL otherwise */
 	uint32_t *vat;
 };
@@ -91,6 +103,7 @@ static const struct run *run_table_find(const struct run_table *table,
 struct table_file {
 	struct udf_partition *physical;
 	struct run_table *table;
+	struct run_table *aeds; /* NULL: not wanted */
 	enum udf_ad_form form;
 	uint32_t next_aed;
 	bool has_next;
@@ -154,11 +167,12 @@ static int file_add_all(struct table_file *file, const uint8_t *ads,
 
 /* Where the blocks are of a file whose ICB has been read into block. */
 static int file_runs(struct udf_partition *physical, const struct udf_icb *icb,
-		     struct run_table *table)
+		     struct run_table *table, struct run_table *aeds)
 {
 	struct table_file file = {
 		.physical = physical,
 		.table = table,
+		.aeds = aeds,
 		.form = icb->icbtag.flags & UDF_ICB_AD_MASK,
 	};
 	uint32_t size = physical->block_size;
@@ -195,20 +209,39 @@ static int file_runs(struct udf_partition *physical, const struct udf_icb *icb,
 			break;
 		}
 		ret = file_add_all(&file, aed.ads, aed.ad_length);
+		if (ret == 0 && aeds != NULL) {
+			ret = run_table_add(aeds, lbn, 1);
+		}
 	}
 	free(block);
 	return ret;
 }
 
-/* The metadata file, or its mirror. On an error the table is empty. */
-static int metadata_read_table(struct udf_partition *physical, uint32_t lbn,
-			       struct run_table *table)
+static void metadata_file_free(struct metadata_file *file)
+{
+	free(file->data.runs);
+	free(file->aeds.runs);
+	file->data = (struct run_table){ .runs = NULL };
+	file->aeds = (struct run_table){ .runs = NULL };
+}
+
+/* Is this the type of one of the two files with the metadata? */
+static bool is_metadata_type(uint8_t type)
+{
+	return type == UDF_FT_METADATA || type == UDF_FT_METADATA_MIRROR;
+}
+
+/* One of the files. On an error its tables are empty. */
+static int metadata_file_read(struct udf_partition *physical, uint32_t lbn,
+			      bool is_bitmap, struct metadata_file *file)
 {
 	uint32_t size = physical->block_size;
 	struct udf_icb icb = { .unique_id = 0 };
 	uint8_t *block = NULL;
+	bool right_type = false;
 	int ret = 0;
 
+	*file = (struct metadata_file){ .icb = lbn };
 	block = malloc(size);
 	if (block == NULL) {
 		return -ENOMEM;
@@ -217,19 +250,22 @@ static int metadata_read_table(struct udf_partition *physical, uint32_t lbn,
 	if (ret == 0) {
 		ret = decode_icb(block, size, lbn, &icb);
 	}
-	if (ret == 0 && icb.icbtag.file_type != UDF_FT_METADATA &&
-	    icb.icbtag.file_type != UDF_FT_METADATA_MIRROR) {
+	right_type = is_bitmap ? icb.icbtag.file_type == UDF_FT_METADATA_BITMAP
+			       : is_metadata_type(icb.icbtag.file_type);
+	if (ret == 0 && !right_type) {
 		ret = -EUCLEAN;
 	}
 	if (ret == 0) {
-		ret = file_runs(physical, &icb, table);
+		file->strategy = icb.icbtag.strategy;
+		file->size = icb.information_length;
+		ret = file_runs(physical, &icb, &file->data, &file->aeds);
 	}
-	if (ret == 0 && table->blocks == 0) {
+	if (ret == 0 && file->data.blocks == 0) {
 		ret = -EUCLEAN;
 	}
 	if (ret < 0) {
-		free(table->runs);
-		*table = (struct run_table){ .runs = NULL };
+		metadata_file_free(file);
+		file->error = ret;
 	}
 	free(block);
 	return ret;
@@ -248,10 +284,11 @@ int udf_mapped_open_metadata(struct udf_partition *physical,
 		return -ENOMEM;
 	}
 	mapped->physical = physical;
-	main_ret = metadata_read_table(physical, map->metadata_main,
-				       &mapped->main);
-	mirror_ret = metadata_read_table(physical, map->metadata_mirror,
-					 &mapped->mirror);
+	mapped->duplicate = (map->metadata_flags & UDF_METADATA_DUPLICATE) != 0;
+	main_ret = metadata_file_read(physical, map->metadata_main, false,
+				      &mapped->main);
+	mirror_ret = metadata_file_read(physical, map->metadata_mirror, false,
+					&mapped->mirror);
 	if (main_ret < 0 && mirror_ret < 0) {
 		udf_log(physical->log, UDF_LOG_ERROR,
 			"damaged UDF volume: neither the metadata file in "
@@ -267,9 +304,12 @@ int udf_mapped_open_metadata(struct udf_partition *physical,
 			"its mirror is used",
 			map->metadata_main, strerror(-main_ret));
 	}
-	mapped->blocks = mapped->main.blocks > mapped->mirror.blocks
-				 ? mapped->main.blocks
-				 : mapped->mirror.blocks;
+	/* A read-only partition need not have a bitmap. */
+	(void)metadata_file_read(physical, map->metadata_bitmap, true,
+				 &mapped->bitmap);
+	mapped->blocks = mapped->main.data.blocks > mapped->mirror.data.blocks
+				 ? mapped->main.data.blocks
+				 : mapped->mirror.data.blocks;
 	*_mapped = mapped;
 	return 0;
 }
@@ -302,7 +342,7 @@ static int vat_read_file(struct udf_partition *physical,
 		return 0;
 	}
 
-	ret = file_runs(physical, icb, &table);
+	ret = file_runs(physical, icb, &table, NULL);
 	if (ret == 0 && (uint64_t)table.blocks * size < length) {
 		ret = -EUCLEAN;
 	}
@@ -449,8 +489,9 @@ void udf_mapped_free(struct udf_mapped *mapped)
 	if (mapped == NULL) {
 		return;
 	}
-	free(mapped->main.runs);
-	free(mapped->mirror.runs);
+	metadata_file_free(&mapped->main);
+	metadata_file_free(&mapped->mirror);
+	metadata_file_free(&mapped->bitmap);
 	free(mapped->vat);
 	free(mapped);
 }
@@ -471,26 +512,68 @@ static int virtual_read(const struct udf_mapped *mapped, uint32_t block,
 	return udf_partition_read(mapped->physical, lbn, 1, buf);
 }
 
+/* The lbn of a block of a file; UINT32_MAX: it has none. */
+static uint32_t table_lbn(const struct run_table *table, uint32_t block)
+{
+	const struct run *run = run_table_find(table, block);
+
+	return run == NULL ? UINT32_MAX : run->lbn + (block - run->block);
+}
+
+unsigned int udf_mapped_places(const struct udf_mapped *mapped, uint32_t block,
+			       uint32_t places[2])
+{
+	uint32_t main = table_lbn(&mapped->main.data, block);
+	uint32_t mirror = table_lbn(&mapped->mirror.data, block);
+	unsigned int count = 0;
+
+	if (main != UINT32_MAX) {
+		places[count] = main;
+		count++;
+	}
+	if (mirror != UINT32_MAX && mirror != main) {
+		places[count] = mirror;
+		count++;
+	}
+	return count;
+}
+
+uint32_t udf_mapped_block_at(const struct udf_mapped *mapped, uint32_t lbn)
+{
+	const struct run_table *tables[2] = {
+		&mapped->main.data,
+		&mapped->mirror.data,
+	};
+
+	for (size_t t = 0; t < 2; t++) {
+		for (size_t i = 0; i < tables[t]->count; i++) {
+			const struct run *run = &tables[t]->runs[i];
+
+			if (lbn >= run->lbn && lbn - run->lbn < run->count) {
+				return run->block + (lbn - run->lbn);
+			}
+		}
+	}
+	return UINT32_MAX;
+}
+
 static int metadata_read(const struct udf_mapped *mapped, uint32_t block,
 			 void *buf)
 {
-	const struct run *run = run_table_find(&mapped->main, block);
+	uint32_t places[2] = { 0 };
+	unsigned int count = udf_mapped_places(mapped, block, places);
 	int ret = -EIO;
 
-	if (run != NULL) {
-		ret = udf_partition_read(mapped->physical,
-					 run->lbn + (block - run->block), 1,
-					 buf);
+	for (unsigned int i = 0; i < count && ret != 0; i++) {
+		ret = udf_partition_read(mapped->physical, places[i], 1, buf);
 	}
-	if (ret == 0) {
-		return 0;
-	}
-	run = run_table_find(&mapped->mirror, block);
-	if (run == NULL) {
-		return ret;
-	}
-	return udf_partition_read(mapped->physical,
-				  run->lbn + (block - run->block), 1, buf);
+	return ret;
+}
+
+static bool in_mapped(const struct udf_mapped *mapped, uint32_t block,
+		      uint32_t count)
+{
+	return count <= mapped->blocks && block <= mapped->blocks - count;
 }
 
 int udf_mapped_read(const struct udf_mapped *mapped, uint32_t block,
@@ -501,8 +584,8 @@ int udf_mapped_read(const struct udf_mapped *mapped, uint32_t block,
 	uint32_t i = 0;
 	int ret = 0;
 
-	if (count > mapped->blocks || block > mapped->blocks - count) {
-		return -EINVAL;
+	if (!in_mapped(mapped, block, count)) {
+		return -EUCLEAN;
 	}
 	/* Metadata is small: blocks one by one are fast enough. */
 	for (i = 0; i < count && ret == 0; i++) {
@@ -515,4 +598,298 @@ int udf_mapped_read(const struct udf_mapped *mapped, uint32_t block,
 		}
 	}
 	return ret;
+}
+
+/* Blocks of one file, run by run. */
+static int table_write(const struct udf_mapped *mapped,
+		       const struct run_table *table, uint32_t block,
+		       uint32_t count, const uint8_t *buf, bool unmanaged)
+{
+	uint32_t size = mapped->physical->block_size;
+
+	while (count > 0) {
+		const struct run *run = run_table_find(table, block);
+		uint32_t part = 0;
+		int ret = 0;
+
+		if (run == NULL) {
+			return -EIO;
+		}
+		part = run->count - (block - run->block);
+		part = part < count ? part : count;
+		ret = udf_partition_write(mapped->physical,
+					  run->lbn + (block - run->block),
+					  part, buf, unmanaged);
+		if (ret != 0) {
+			return ret;
+		}
+		block += part;
+		count -= part;
+		buf += (size_t)part * size;
+	}
+	return 0;
+}
+
+int udf_mapped_write(const struct udf_mapped *mapped, uint32_t block,
+		     uint32_t count, const void *buf, bool unmanaged)
+{
+	int mirror_ret = 0;
+	int ret = 0;
+
+	if (!in_mapped(mapped, block, count)) {
+		return -EUCLEAN;
+	}
+	ret = table_write(mapped, &mapped->main.data, block, count, buf,
+			  unmanaged);
+	if (mapped->duplicate) {
+		mirror_ret = table_write(mapped, &mapped->mirror.data, block,
+					 count, buf, unmanaged);
+	}
+	return ret != 0 ? ret : mirror_ret;
+}
+
+void udf_mapped_forget(const struct udf_mapped *mapped, uint32_t block,
+		       uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t places[2] = { 0 };
+		unsigned int n = udf_mapped_places(mapped, block + i, places);
+
+		for (unsigned int k = 0; k < n; k++) {
+			udf_partition_forget(mapped->physical, places[k], 1);
+		}
+	}
+}
+
+uint32_t udf_mapped_bitmap_bytes(const struct udf_mapped *mapped)
+{
+	uint64_t room = (uint64_t)mapped->bitmap.data.blocks *
+			mapped->physical->block_size;
+	uint64_t size = mapped->bitmap.size < room ? mapped->bitmap.size : room;
+
+	return size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
+}
+
+uint32_t udf_mapped_bitmap_lbn(const struct udf_mapped *mapped, uint32_t i)
+{
+	return table_lbn(&mapped->bitmap.data, i);
+}
+
+static int file_each_run(const struct metadata_file *file, const char *name,
+			 bool with_data, udf_mapped_visit_fn visit,
+			 void *private_data)
+{
+	int ret = 0;
+
+	if (file->icb != UINT32_MAX && file->error == 0) {
+		ret = visit(private_data, name, file->icb, 1);
+	}
+	for (size_t i = 0; i < file->aeds.count && ret == 0; i++) {
+		ret = visit(private_data, name, file->aeds.runs[i].lbn,
+			    file->aeds.runs[i].count);
+	}
+	for (size_t i = 0; with_data && i < file->data.count && ret == 0;
+	     i++) {
+		ret = visit(private_data, name, file->data.runs[i].lbn,
+			    file->data.runs[i].count);
+	}
+	return ret;
+}
+
+int udf_mapped_each_run(const struct udf_mapped *mapped,
+			udf_mapped_visit_fn visit, void *private_data)
+{
+	bool own = mapped->duplicate || mapped->main.error != 0;
+	int ret = 0;
+
+	if (mapped->vat != NULL) {
+		return 0;
+	}
+	ret = file_each_run(&mapped->main, "(metadata file)", true, visit,
+			    private_data);
+	if (ret == 0) {
+		ret = file_each_run(&mapped->mirror, "(metadata mirror)", own,
+				    visit, private_data);
+	}
+	if (ret == 0) {
+		ret = file_each_run(&mapped->bitmap, "(metadata bitmap)", true,
+				    visit, private_data);
+	}
+	return ret;
+}
+
+/* Are the blocks of two files the same ones, in the same order? */
+static bool tables_same(const struct run_table *a, const struct run_table *b)
+{
+	if (a->blocks != b->blocks) {
+		return false;
+	}
+	for (size_t i = 0; i < a->count; i++) {
+		const struct run *run = &a->runs[i];
+
+		for (uint32_t k = 0; k < run->count; k++) {
+			if (table_lbn(b, run->block + k) != run->lbn + k) {
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* Bits of the physical partition that a file has taken. */
+struct overlap {
+	uint8_t *bits;
+	uint32_t blocks;
+	bool found;
+};
+
+static int overlap_visit(void *private_data, const char *name, uint32_t lbn,
+			 uint32_t count)
+{
+	struct overlap *overlap = private_data;
+
+	(void)name;
+	for (uint32_t i = 0; i < count && lbn + i < overlap->blocks; i++) {
+		uint8_t bit = (uint8_t)(1u << ((lbn + i) % 8));
+
+		overlap->found = overlap->found ||
+				 (overlap->bits[(lbn + i) / 8] & bit) != 0;
+		overlap->bits[(lbn + i) / 8] |= bit;
+	}
+	return 0;
+}
+
+static int any_overlap(const struct udf_mapped *mapped, bool *found)
+{
+	struct overlap overlap = { .blocks = mapped->physical->blocks };
+
+	overlap.bits = calloc(1, (size_t)overlap.blocks / 8 + 1);
+	if (overlap.bits == NULL) {
+		return -ENOMEM;
+	}
+	(void)udf_mapped_each_run(mapped, overlap_visit, &overlap);
+	free(overlap.bits);
+	*found = overlap.found;
+	return 0;
+}
+
+/* What is wrong with a file that has to be written; NULL: nothing. */
+static const char *file_fault(const struct udf_mapped *mapped,
+			      const struct metadata_file *file)
+{
+	uint64_t bytes = (uint64_t)file->data.blocks *
+			 mapped->physical->block_size;
+
+	if (file->error != 0) {
+		return "cannot be read";
+	}
+	if (file->strategy != 4) {
+		return "has an ICB for write-once media";
+	}
+	if (file->size > bytes) {
+		return "is shorter than it says";
+	}
+	return NULL;
+}
+
+int udf_mapped_judge(const struct udf_mapped *mapped, bool *can_write,
+		     char *text, size_t len)
+{
+	static const char *const names[3] = {
+		"metadata file", "metadata mirror file", "metadata bitmap file",
+	};
+	const struct metadata_file *files[3] = {
+		&mapped->main, &mapped->mirror, &mapped->bitmap,
+	};
+	bool overlap = false;
+	int ret = 0;
+
+	*can_write = false;
+	for (size_t i = 0; i < 3; i++) {
+		const char *fault = file_fault(mapped, files[i]);
+
+		if (fault != NULL) {
+			snprintf(text, len, "its %s %s", names[i], fault);
+			return 0;
+		}
+	}
+	if (mapped->main.data.blocks != mapped->mirror.data.blocks) {
+		snprintf(text, len, "its metadata file has %u blocks, but the "
+				    "mirror %u",
+			 mapped->main.data.blocks, mapped->mirror.data.blocks);
+		return 0;
+	}
+	if (!mapped->duplicate &&
+	    !tables_same(&mapped->main.data, &mapped->mirror.data)) {
+		snprintf(text, len, "its metadata mirror file has other "
+				    "blocks, although the metadata is said "
+				    "to be there once");
+		return 0;
+	}
+	ret = any_overlap(mapped, &overlap);
+	if (ret < 0) {
+		return ret;
+	}
+	if (overlap) {
+		snprintf(text, len, "its metadata files have blocks in common");
+		return 0;
+	}
+	*can_write = true;
+	return 0;
+}
+
+int udf_mapped_compare(const struct udf_mapped *mapped, const uint8_t *used,
+		       bool repair, uint32_t *differ)
+{
+	uint32_t size = mapped->physical->block_size;
+	uint8_t *blocks = NULL;
+	int result = 0;
+
+	*differ = 0;
+	if (mapped->vat != NULL || !mapped->duplicate) {
+		return 0;
+	}
+	blocks = malloc(2 * (size_t)size);
+	if (blocks == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t block = 0; block < mapped->blocks; block++) {
+		uint32_t main = table_lbn(&mapped->main.data, block);
+		uint32_t mirror = table_lbn(&mapped->mirror.data, block);
+		int main_ret = -EIO;
+		int mirror_ret = -EIO;
+		int ret = 0;
+
+		if (((used[block / 8] >> (block % 8)) & 1) == 0) {
+			continue;
+		}
+		if (main != UINT32_MAX) {
+			main_ret = udf_partition_read(mapped->physical, main,
+						      1, blocks);
+		}
+		if (mirror != UINT32_MAX) {
+			mirror_ret = udf_partition_read(mapped->physical,
+							mirror, 1,
+							&blocks[size]);
+		}
+		if ((main_ret < 0 && mirror_ret < 0) ||
+		    (main_ret == 0 && mirror_ret == 0 &&
+		     memcmp(blocks, &blocks[size], size) == 0)) {
+			continue;
+		}
+		(*differ)++;
+		if (!repair || main == UINT32_MAX || mirror == UINT32_MAX) {
+			continue;
+		}
+		if (main_ret == 0) {
+			ret = udf_partition_write(mapped->physical, mirror, 1,
+						  blocks, false);
+		} else {
+			ret = udf_partition_write(mapped->physical, main, 1,
+						  &blocks[size], false);
+		}
+		result = result < 0 ? result : ret;
+	}
+	free(blocks);
+	return result;
 }

@@ -5,11 +5,15 @@
  * 2.2.13). Each of their blocks is somewhere in the physical partition; a
  * table in that partition says where.
  *
- * Only read. The table does not change while the volume is open.
+ * A virtual partition is only read. What a metadata partition has is written
+ * to the metadata file and, where the volume keeps its metadata twice, to the
+ * mirror as well.
  */
 #ifndef UDF_STORE_MAPPED_H
 #define UDF_STORE_MAPPED_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "ecma167.h"
@@ -41,11 +45,69 @@ void udf_mapped_free(struct udf_mapped *mapped);
 uint32_t udf_mapped_blocks(const struct udf_mapped *mapped);
 
 /*
- * Read count blocks from block on, which must be within the partition. What
- * the metadata file cannot give is taken from its mirror. -EIO, also for a
- * block that is nowhere.
+ * Read count blocks from block on; -EUCLEAN: they are not all within the
+ * partition. What the metadata file cannot give is taken from its mirror.
+ * -EIO, also for a block that is nowhere.
  */
 int udf_mapped_read(const struct udf_mapped *mapped, uint32_t block,
 		    uint32_t count, void *buf);
+
+/*
+ * Is a metadata partition such that we can keep its main file, mirror and
+ * bitmap right? If not, the reason is put into text. -ENOMEM.
+ */
+int udf_mapped_judge(const struct udf_mapped *mapped, bool *can_write,
+		     char *text, size_t len);
+
+/*
+ * Write count blocks of a metadata partition, to the mirror too if that has
+ * blocks of its own. Errors and unmanaged as of udf_partition_write(), and
+ * -EUCLEAN as above. When one of the two files takes them and the other does
+ * not, it is an error all the same.
+ */
+int udf_mapped_write(const struct udf_mapped *mapped, uint32_t block,
+		     uint32_t count, const void *buf, bool unmanaged);
+
+/* As udf_partition_forget(), for the places of these blocks. */
+void udf_mapped_forget(const struct udf_mapped *mapped, uint32_t block,
+		       uint32_t count);
+
+/*
+ * Where a block of a metadata partition is in the physical one: in the
+ * metadata file, and in the mirror. Returns how many places, at most two; 0:
+ * nowhere.
+ */
+unsigned int udf_mapped_places(const struct udf_mapped *mapped, uint32_t block,
+			       uint32_t places[2]);
+
+/* The other way round: what block is at this one; UINT32_MAX: none. */
+uint32_t udf_mapped_block_at(const struct udf_mapped *mapped, uint32_t lbn);
+
+/*
+ * The metadata bitmap file: its bytes, 0 when there is none, and the lbn of
+ * its block i, UINT32_MAX when it has no such block.
+ */
+uint32_t udf_mapped_bitmap_bytes(const struct udf_mapped *mapped);
+uint32_t udf_mapped_bitmap_lbn(const struct udf_mapped *mapped, uint32_t i);
+
+/*
+ * All blocks of the physical partition that the files of a metadata partition
+ * take, each run once: their ICBs, AEDs and data. Stops when visit returns
+ * non-zero, and returns that.
+ */
+typedef int (*udf_mapped_visit_fn)(void *private_data, const char *name,
+				   uint32_t lbn, uint32_t count);
+int udf_mapped_each_run(const struct udf_mapped *mapped,
+			udf_mapped_visit_fn visit, void *private_data);
+
+/*
+ * Compare the metadata file with its mirror, for the blocks that have a bit
+ * in used (least significant first). *differ: blocks that are not the same or
+ * that only one of them can give. With repair the one that has a block gives
+ * it to the other, main to mirror when both have it. Blocks that neither has
+ * are not counted. -ENOMEM, or the error of a write.
+ */
+int udf_mapped_compare(const struct udf_mapped *mapped, const uint8_t *used,
+		       bool repair, uint32_t *differ);
 
 #endif /* UDF_STORE_MAPPED_H */

@@ -44,7 +44,8 @@ int udf_node_cache_init(struct udf_node_cache *cache)
 void udf_node_free(struct udf_node *node)
 {
 	if (node->aeds_reserved > 0) {
-		udf_space_unreserve(&node->fs->space, node->aeds_reserved);
+		udf_space_unreserve(udf_space_for_metadata(&node->fs->space),
+				    node->aeds_reserved);
 	}
 	udf_directory_free(node->directory);
 	udf_extent_map_free(&node->map);
@@ -427,8 +428,10 @@ static int node_make_device(struct udf_node *node)
 	if (node->ea == NULL) {
 		return -ENOMEM;
 	}
-	ret = encode_ea_device(fs->tag_version, node->lbn, node->device_major,
-			       node->device_minor, node->ea, block_size);
+	ret = encode_ea_device(fs->tag_version,
+			       udf_volume_location(fs->info, node->lbn).block,
+			       node->device_major, node->device_minor,
+			       node->ea, block_size);
 	if (ret < 0) {
 		return ret;
 	}
@@ -447,7 +450,8 @@ int udf_node_create(struct udf_fs *fs,
 	int ret = 0;
 
 	*result = NULL;
-	ret = udf_space_allocate(&fs->space, goal, &count, &lbn);
+	ret = udf_space_allocate(udf_space_for_metadata(&fs->space), goal,
+				 &count, &lbn);
 	if (ret < 0) {
 		return ret;
 	}
@@ -502,6 +506,14 @@ int udf_node_create(struct udf_fs *fs,
 	return 0;
 }
 
+struct udf_space *udf_node_data_space(struct udf_node *node)
+{
+	struct udf_space *space = &node->fs->space;
+
+	return udf_node_is_directory(node) ? udf_space_for_metadata(space)
+					   : space;
+}
+
 static void release_run(void *private_data, uint32_t lbn, uint64_t count)
 {
 	struct udf_fs *fs = private_data;
@@ -543,11 +555,13 @@ static int end_stream(void *private_data, const struct udf_fid *fid)
 {
 	struct udf_fs *fs = private_data;
 	struct udf_node *stream = NULL;
+	uint32_t lbn = 0;
 
 	if (fid->characteristics & (UDF_FID_DELETED | UDF_FID_PARENT)) {
 		return 0;
 	}
-	if (udf_node_get(fs, fid->icb.addr.block, &stream) < 0) {
+	if (udf_volume_address(fs->info, &fid->icb.addr, 1, &lbn) < 0 ||
+	    udf_node_get(fs, lbn, &stream) < 0) {
 		return 0;
 	}
 	if ((stream->icb_flags & UDF_ICB_STREAM) &&

@@ -196,6 +196,22 @@ typedef int (*udf_node_store_fn)(void *private_data, uint32_t lbn,
 int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 		    udf_node_store_fn store, void *private_data);
 
+/*
+ * The address of an ICB that belongs to another one (its streams, its
+ * attributes), with an lbn as its block and UDF_PARTITION_LBN as its
+ * partition; and back. One that is nowhere stays what it is, to be written
+ * again as it was.
+ */
+#define UDF_PARTITION_LBN UINT16_MAX
+struct udf_ad udf_node_part(const struct udf_volume_info *info,
+			    const struct udf_ad *ad);
+struct udf_ad udf_node_part_recorded(const struct udf_volume_info *info,
+				     const struct udf_ad *part);
+
+/* Where blocks for the node's data come from: those of a directory are
+ * metadata. */
+struct udf_space *udf_node_data_space(struct udf_node *node);
+
 /* Fill in a node from the ICB at its block (icb.c). */
 int udf_node_load(struct udf_node *node);
 

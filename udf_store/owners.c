@@ -49,7 +49,7 @@ static int walk_add(struct walk *walk, uint32_t lbn, const char *path,
 {
 	struct directory_item *item = NULL;
 
-	if (lbn >= walk->fs->info->partition_blocks ||
+	if (lbn >= walk->fs->info->address_blocks ||
 	    ((walk->seen[lbn / 8] >> (lbn % 8)) & 1) != 0) {
 		return 0;
 	}
@@ -235,22 +235,47 @@ static int visit_volume(struct walk *walk)
 	return ret;
 }
 
+/*
+ * The list, and for those of its blocks that hold blocks of the metadata
+ * partition the latter's: it is these that something refers to.
+ */
+static int add_metadata(struct udf_fs *fs, const struct udf_block_list *blocks,
+			struct udf_block_list *with_metadata)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < blocks->count && ret == 0; i++) {
+		uint32_t lbn = blocks->blocks[i];
+		uint32_t at = udf_volume_metadata_block_at(fs->volume, lbn);
+
+		ret = udf_block_list_add(with_metadata, lbn);
+		if (ret == 0 && at != UINT32_MAX) {
+			ret = udf_block_list_add(with_metadata, at);
+		}
+	}
+	return ret;
+}
+
 int udf_owners_find(struct udf_fs *fs, const struct udf_block_list *blocks,
 		    udf_owner_fn found, void *private_data)
 {
+	struct udf_block_list with_metadata = { .count = 0 };
 	struct walk walk = {
 		.fs = fs,
-		.blocks = blocks,
+		.blocks = &with_metadata,
 		.found = found,
 		.private_data = private_data,
 	};
 	int ret = 0;
 
-	walk.seen = calloc(1, (size_t)fs->info->partition_blocks / 8 + 1);
+	walk.seen = calloc(1, (size_t)fs->info->address_blocks / 8 + 1);
 	if (walk.seen == NULL) {
 		return -ENOMEM;
 	}
-	ret = visit_volume(&walk);
+	ret = add_metadata(fs, blocks, &with_metadata);
+	if (ret == 0) {
+		ret = visit_volume(&walk);
+	}
 	while (ret == 0 && walk.count > 0) {
 		struct directory_item item = walk.items[--walk.count];
 
@@ -262,6 +287,7 @@ int udf_owners_find(struct udf_fs *fs, const struct udf_block_list *blocks,
 	}
 	free(walk.items);
 	free(walk.seen);
+	udf_block_list_free(&with_metadata);
 	return ret;
 }
 

@@ -45,7 +45,8 @@ struct lbn_list {
 
 struct walk {
 	struct udf_fs *fs;
-	uint8_t *used;
+	uint8_t *used; /* a bit for each block of the partition */
+	uint8_t *used_metadata; /* and of the metadata partition */
 	struct seen *table; /* open addressing; size is a power of two */
 	size_t table_size;
 	size_t table_count;
@@ -65,10 +66,17 @@ struct walk {
 
 static void mark_used(struct walk *walk, uint32_t lbn, uint64_t count)
 {
-	uint32_t limit = walk->fs->info->partition_blocks;
+	const struct udf_volume_info *info = walk->fs->info;
+	uint32_t limit = info->partition_blocks;
+	uint8_t *used = walk->used;
 
+	if (lbn >= limit) {
+		lbn -= limit;
+		limit = info->mapped_blocks;
+		used = walk->used_metadata;
+	}
 	for (uint64_t i = 0; i < count && lbn + i < limit; i++) {
-		uint8_t *byte = &walk->used[(lbn + i) / 8];
+		uint8_t *byte = &used[(lbn + i) / 8];
 		uint8_t bit = (uint8_t)(1u << ((lbn + i) % 8));
 
 		walk->shared += (*byte & bit) != 0;
@@ -599,7 +607,20 @@ static void correct_links(struct walk *walk)
 	}
 }
 
-/* What is no file: the bitmap itself and the File Set Descriptors. */
+static int mark_run(void *private_data, const char *name, uint32_t lbn,
+		    uint32_t count)
+{
+	struct walk *walk = private_data;
+
+	(void)name;
+	mark_used(walk, lbn, count);
+	return 0;
+}
+
+/*
+ * What has no name: the bitmap itself, the files of the metadata partition,
+ * and the File Set Descriptors.
+ */
 static int mark_fixed(struct walk *walk)
 {
 	const struct udf_volume_info *info = walk->fs->info;
@@ -614,12 +635,13 @@ static int mark_fixed(struct walk *walk)
 	mark_used(walk, info->space_bitmap_block,
 		  ((uint64_t)info->space_bitmap_bytes + block_size - 1) /
 			  block_size);
+	(void)udf_volume_metadata_runs(walk->fs->volume, mark_run, walk);
 	mark_used(walk, lbn, 1);
-	while (lbn + 1 < info->partition_blocks) {
+	while (lbn + 1 < info->address_blocks) {
 		lbn++;
 		if (udf_volume_read(walk->fs->volume, lbn, 1, block) < 0 ||
 		    decode_tag(block, block_size, &tag) < 0 ||
-		    tag.location != lbn ||
+		    tag.location != udf_volume_location(info, lbn).block ||
 		    (tag.id != UDF_TAG_FSD && tag.id != UDF_TAG_TD &&
 		     tag.id != UDF_TAG_TERMINAL)) {
 			break;
@@ -669,6 +691,8 @@ static void walk_restart(struct walk *walk)
 {
 	memset(walk->used, 0,
 	       (size_t)walk->fs->info->partition_blocks / 8 + 1);
+	memset(walk->used_metadata, 0,
+	       (size_t)walk->fs->info->mapped_blocks / 8 + 1);
 	memset(walk->table, 0, walk->table_size * sizeof(*walk->table));
 	walk->table_count = 0;
 	walk->queue.count = 0;
@@ -677,6 +701,43 @@ static void walk_restart(struct walk *walk)
 	walk->unreadable = 0;
 	walk->shared = 0;
 	walk->resolved = true;
+}
+
+/* Both bitmaps anew, from what the walk has seen. */
+static int rebuild_space(struct walk *walk, uint64_t *changed)
+{
+	struct udf_space *space = &walk->fs->space;
+	struct udf_space *metadata = udf_space_for_metadata(space);
+	uint64_t more = 0;
+	/* What could not be read may use what seems to be free; and a repair
+	 * looks for lost files there. */
+	bool keep_used = walk->unreadable > 0 || walk->fs->repairing;
+	int ret = udf_space_rebuild(space, walk->used, keep_used, changed);
+
+	if (ret == 0 && metadata != space) {
+		ret = udf_space_rebuild(metadata, walk->used_metadata,
+					keep_used, &more);
+		*changed += more;
+	}
+	return ret;
+}
+
+/* The metadata file and its mirror may differ by what was being written. */
+static int repair_mirror(struct walk *walk)
+{
+	uint32_t differ = 0;
+	int ret = udf_volume_metadata_compare(walk->fs->volume,
+					      walk->used_metadata, true,
+					      &differ);
+
+	walk->repaired += differ;
+	if (ret < 0) {
+		udf_volume_log(walk->fs->volume, UDF_LOG_ERROR,
+			       "the metadata file and its mirror cannot be "
+			       "made the same: %s",
+			       strerror(-ret));
+	}
+	return ret;
 }
 
 int udf_recover(struct udf_fs *fs)
@@ -689,7 +750,10 @@ int udf_recover(struct udf_fs *fs)
 	int ret = 0;
 
 	walk.used = calloc(1, (size_t)fs->info->partition_blocks / 8 + 1);
-	if (walk.used == NULL) {
+	walk.used_metadata = calloc(1, (size_t)fs->info->mapped_blocks / 8 + 1);
+	if (walk.used == NULL || walk.used_metadata == NULL) {
+		free(walk.used);
+		free(walk.used_metadata);
 		return -ENOMEM;
 	}
 	ret = walk_tree(&walk);
@@ -704,11 +768,10 @@ int udf_recover(struct udf_fs *fs)
 		ret = count_parents(&walk);
 	}
 	if (ret == 0) {
-		/* What could not be read may use what seems to be free; and a
-		 * repair looks for lost files there. */
-		ret = udf_space_rebuild(&fs->space, walk.used,
-					walk.unreadable > 0 || fs->repairing,
-					&changed);
+		ret = rebuild_space(&walk, &changed);
+	}
+	if (ret == 0) {
+		ret = repair_mirror(&walk);
 	}
 	if (ret == 0) {
 		correct_links(&walk);
@@ -735,6 +798,7 @@ int udf_recover(struct udf_fs *fs)
 			       (unsigned long long)walk.shared);
 	}
 	free(walk.used);
+	free(walk.used_metadata);
 	free(walk.table);
 	free(walk.queue.lbns);
 	free(walk.hiding.lbns);

@@ -94,7 +94,7 @@ static uint32_t chunk_end_lbn(const struct udf_space *space, uint32_t index)
 static uint32_t chunk_blocks(const struct udf_space *space, uint32_t index)
 {
 	uint32_t block_size = space->info->block_size;
-	uint64_t total = (space->info->space_bitmap_bytes + block_size - 1) /
+	uint64_t total = ((uint64_t)space->bitmap_bytes + block_size - 1) /
 			 block_size;
 	uint64_t per_chunk = space->chunk_bytes / block_size;
 	uint64_t first = (uint64_t)index * per_chunk;
@@ -139,13 +139,47 @@ static uint64_t chunk_count_free(const struct udf_space *space, uint32_t index)
 	return free_blocks;
 }
 
+/* The lbn of the bitmap's block i. */
+static uint32_t bitmap_lbn(const struct udf_space *space, uint32_t i)
+{
+	return udf_volume_bitmap_lbn(space->volume, space->is_metadata, i);
+}
+
+/* Blocks of the bitmap, those that are next to each other at once. */
+static int bitmap_read(struct udf_space *space, uint32_t first, uint32_t count,
+		       uint8_t *bytes)
+{
+	uint32_t block_size = space->info->block_size;
+
+	while (count > 0) {
+		uint32_t lbn = bitmap_lbn(space, first);
+		uint32_t run = 1;
+		int ret = 0;
+
+		if (lbn == UINT32_MAX) {
+			return -EUCLEAN;
+		}
+		while (run < count &&
+		       bitmap_lbn(space, first + run) == lbn + run) {
+			run++;
+		}
+		ret = udf_volume_read(space->volume, lbn, run, bytes);
+		if (ret < 0) {
+			return ret;
+		}
+		first += run;
+		count -= run;
+		bytes += (size_t)run * block_size;
+	}
+	return 0;
+}
+
 static int chunk_load(struct udf_space *space, uint32_t index)
 {
 	struct udf_space_chunk *chunk = &space->chunks[index];
 	uint32_t block_size = space->info->block_size;
 	uint32_t blocks = chunk_blocks(space, index);
-	uint32_t lbn = space->info->space_bitmap_block +
-		       index * (space->chunk_bytes / block_size);
+	uint32_t first = index * (space->chunk_bytes / block_size);
 	uint8_t *bytes = NULL;
 	bool *dirty = NULL;
 	int ret = 0;
@@ -159,7 +193,7 @@ static int chunk_load(struct udf_space *space, uint32_t index)
 		ret = -ENOMEM;
 		goto fail;
 	}
-	ret = udf_volume_read(space->volume, lbn, blocks, bytes);
+	ret = bitmap_read(space, first, blocks, bytes);
 	if (ret == -EIO && space->rebuilding) {
 		/* Used, all of it, until it is computed. */
 		memset(bytes, 0, space->chunk_bytes);
@@ -181,72 +215,68 @@ fail:
 }
 
 /* A header for a bitmap whose own cannot be read. */
-static void make_up_header(struct udf_space *space,
+static void make_up_header(struct udf_space *space, uint32_t blocks,
 			   struct udf_space_bitmap *bitmap)
 {
 	udf_volume_log(space->volume, UDF_LOG_WARNING,
-		       "the space bitmap cannot be read: it is computed from "
-		       "the tree");
+		       "the %s bitmap cannot be read: it is computed from "
+		       "the tree",
+		       space->is_metadata ? "metadata" : "space");
 	*bitmap = (struct udf_space_bitmap){
 		.tag.id = UDF_TAG_SPACE_BITMAP,
 		.tag.version = space->info->revision >= 0x0200 ? 3 : 2,
-		.tag.location = space->info->space_bitmap_block,
-		.bits = space->info->partition_blocks,
-		.bytes = (space->info->partition_blocks + 7) / 8,
+		.tag.location = bitmap_lbn(space, 0),
+		.bits = blocks,
+		.bytes = blocks / 8 + (blocks % 8 != 0),
 	};
 	space->damaged = true;
 }
 
-int udf_space_open(struct udf_space *space, struct udf_volume *volume,
-		   uint32_t free_blocks, bool rebuild, bool repair)
+/* One bitmap, of a partition of so many blocks. */
+static int space_open(struct udf_space *space, uint32_t blocks,
+		      uint32_t free_blocks, bool rebuild, bool repair)
 {
-	const struct udf_volume_info *info = udf_volume_info(volume);
+	const struct udf_volume_info *info = space->info;
 	struct udf_space_bitmap bitmap = { .bits = 0 };
 	uint8_t *header = NULL;
 	uint64_t room = 0;
 	int ret = 0;
 
-	*space = (struct udf_space){
-		.volume = volume,
-		.info = info,
-		.rebuilding = rebuild,
-		.keep_released = repair,
-	};
+	space->rebuilding = rebuild;
+	space->keep_released = repair;
 	pthread_mutex_init(&space->lock, NULL);
-
-	if (info->space_bitmap_bytes < BITS_OFFSET) {
+	if (space->bitmap_bytes < BITS_OFFSET) {
 		return -EUCLEAN;
 	}
 	header = malloc(info->block_size);
 	if (header == NULL) {
 		return -ENOMEM;
 	}
-	ret = udf_volume_read(volume, info->space_bitmap_block, 1, header);
+	ret = bitmap_read(space, 0, 1, header);
 	if (ret == 0) {
 		ret = decode_space_bitmap(header, info->block_size,
 					  UDF_ANY_LOCATION, &bitmap);
 	}
 	if ((ret == -EIO && rebuild) || (ret == -EUCLEAN && repair)) {
-		make_up_header(space, &bitmap);
+		make_up_header(space, blocks, &bitmap);
 		ret = 0;
 	}
 	if (ret < 0) {
 		goto out;
 	}
-	room = ((uint64_t)info->space_bitmap_bytes - BITS_OFFSET) * 8;
+	room = ((uint64_t)space->bitmap_bytes - BITS_OFFSET) * 8;
 	space->bits = bitmap.bits;
 	if (space->bits > room) {
 		space->bits = (uint32_t)room;
 	}
-	if (space->bits > info->partition_blocks) {
-		space->bits = info->partition_blocks;
+	if (space->bits > blocks) {
+		space->bits = blocks;
 	}
 	space->chunk_bytes = CHUNK_TARGET;
 	if (space->chunk_bytes < info->block_size) {
 		space->chunk_bytes = info->block_size;
 	}
-	space->chunk_count = (info->space_bitmap_bytes - 1) /
-				     space->chunk_bytes + 1;
+	space->chunk_count = (space->bitmap_bytes - 1) / space->chunk_bytes + 1;
 	space->chunks = calloc(space->chunk_count, sizeof(*space->chunks));
 	if (space->chunks == NULL) {
 		ret = -ENOMEM;
@@ -281,13 +311,51 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 out:
 	space->rebuilding = false;
 	free(header);
+	return ret;
+}
+
+int udf_space_open(struct udf_space *space, struct udf_volume *volume,
+		   uint32_t free_blocks, uint32_t metadata_free, bool rebuild,
+		   bool repair)
+{
+	const struct udf_volume_info *info = udf_volume_info(volume);
+	struct udf_space *metadata = NULL;
+	int ret = 0;
+
+	*space = (struct udf_space){
+		.volume = volume,
+		.info = info,
+		.bitmap_bytes = info->space_bitmap_bytes,
+	};
+	ret = space_open(space, info->partition_blocks, free_blocks, rebuild,
+			 repair);
+	if (ret < 0 || !info->has_metadata) {
+		goto out;
+	}
+	metadata = calloc(1, sizeof(*metadata));
+	if (metadata == NULL) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	*metadata = (struct udf_space){
+		.volume = volume,
+		.info = info,
+		.is_metadata = true,
+		.base = info->partition_blocks,
+		.bitmap_bytes = info->metadata_bitmap_bytes,
+	};
+	space->metadata = metadata;
+	ret = space_open(metadata, info->mapped_blocks, metadata_free, rebuild,
+			 repair);
+	space->damaged = space->damaged || metadata->damaged;
+out:
 	if (ret < 0) {
 		udf_space_close(space);
 	}
 	return ret;
 }
 
-void udf_space_close(struct udf_space *space)
+static void space_close(struct udf_space *space)
 {
 	for (uint32_t i = 0; space->chunks != NULL && i < space->chunk_count;
 	     i++) {
@@ -299,6 +367,30 @@ void udf_space_close(struct udf_space *space)
 	space->chunk_count = 0;
 	udf_run_list_free(&space->released);
 	udf_run_list_free(&space->withheld);
+}
+
+void udf_space_close(struct udf_space *space)
+{
+	space_close(space);
+	if (space->metadata != NULL) {
+		space_close(space->metadata);
+		free(space->metadata);
+		space->metadata = NULL;
+	}
+}
+
+struct udf_space *udf_space_for_metadata(struct udf_space *space)
+{
+	return space->metadata != NULL ? space->metadata : space;
+}
+
+/* The space that a block belongs to. */
+static struct udf_space *space_of(struct udf_space *space, uint32_t lbn)
+{
+	if (space->metadata != NULL && lbn >= space->metadata->base) {
+		return space->metadata;
+	}
+	return space;
 }
 
 /* Set or clear the bits of a run, which is within the bitmap. */
@@ -420,11 +512,22 @@ static int space_search(struct udf_space *space, uint32_t goal,
 	return -ENOSPC;
 }
 
+/* A goal as a block of the partition: none, or one elsewhere, is the hint. */
+static uint32_t goal_within(const struct udf_space *space, uint32_t goal)
+{
+	if (goal == 0 || goal < space->base ||
+	    goal - space->base >= space->bits) {
+		return space->hint;
+	}
+	return goal - space->base;
+}
+
 int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
 		       uint32_t *lbn)
 {
 	uint32_t wanted = *count;
 	uint32_t length = 0;
+	uint32_t found = 0;
 	uint64_t available = 0;
 	int ret = 0;
 
@@ -439,22 +542,31 @@ int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
 	if (wanted > available) {
 		wanted = (uint32_t)available;
 	}
-	if (goal == 0) {
-		goal = space->hint;
-	}
-	ret = space_search(space, goal, wanted, lbn, &length);
+	ret = space_search(space, goal_within(space, goal), wanted, &found,
+			   &length);
 	if (ret < 0) {
 		goto out;
 	}
-	ret = run_mark(space, *lbn, length, false);
+	ret = run_mark(space, found, length, false);
 	if (ret < 0) {
 		goto out;
 	}
-	space->hint = *lbn + length;
+	space->hint = found + length;
+	*lbn = space->base + found;
 	*count = length;
 out:
 	pthread_mutex_unlock(&space->lock);
 	return ret;
+}
+
+/* Does the bitmap describe these blocks? */
+static bool is_within(const struct udf_space *space, uint32_t lbn,
+		      uint64_t count)
+{
+	uint32_t block = lbn - space->base;
+
+	return lbn >= space->base && block < space->bits &&
+	       count <= space->bits - block;
 }
 
 int udf_space_reserve(struct udf_space *space, uint32_t count)
@@ -481,14 +593,16 @@ void udf_space_unreserve(struct udf_space *space, uint32_t count)
 int udf_space_take(struct udf_space *space, uint32_t goal, uint32_t *lbn)
 {
 	uint32_t length = 0;
+	uint32_t found = 0;
 	int ret = 0;
 
 	pthread_mutex_lock(&space->lock);
-	ret = space_search(space, goal, 1, lbn, &length);
+	ret = space_search(space, goal_within(space, goal), 1, &found, &length);
 	if (ret == 0) {
-		ret = run_mark(space, *lbn, 1, false);
+		ret = run_mark(space, found, 1, false);
 	}
 	if (ret == 0) {
+		*lbn = space->base + found;
 		space->reserved_blocks--;
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -499,11 +613,12 @@ void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count)
 {
 	int ret = 0;
 
+	space = space_of(space, lbn);
 	if (space->keep_released) {
 		return;
 	}
 	pthread_mutex_lock(&space->lock);
-	if (lbn < space->bits && count <= space->bits - lbn) {
+	if (is_within(space, lbn, count)) {
 		ret = udf_run_list_add(&space->released, lbn, (uint32_t)count);
 		if (ret == 0) {
 			space->released_blocks += count;
@@ -518,13 +633,14 @@ int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
 {
 	int ret = 0;
 
-	if (count > space->bits || lbn > space->bits - count) {
+	space = space_of(space, lbn);
+	if (!is_within(space, lbn, count)) {
 		return -EINVAL;
 	}
 	pthread_mutex_lock(&space->lock);
 	for (uint32_t i = 0; i < count && ret == 0; i++) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn + i, &bit);
+		uint32_t index = bit_chunk(space, lbn - space->base + i, &bit);
 
 		ret = chunk_load(space, index);
 		if (ret == 0) {
@@ -557,31 +673,65 @@ bool udf_space_has_released(struct udf_space *space)
 	pthread_mutex_lock(&space->lock);
 	some = space->released_blocks > 0;
 	pthread_mutex_unlock(&space->lock);
+	if (!some && space->metadata != NULL) {
+		some = udf_space_has_released(space->metadata);
+	}
 	return some;
+}
+
+/* Put the runs of one list behind those of another, which takes them. */
+static int run_list_join(struct udf_run_list *list, struct udf_run_list *more)
+{
+	size_t count = list->count + more->count;
+	struct udf_run *bigger = NULL;
+
+	if (more->count == 0) {
+		return 0;
+	}
+	bigger = reallocarray(list->runs, count, sizeof(*bigger));
+	if (bigger == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(&bigger[list->count], more->runs,
+	       more->count * sizeof(*bigger));
+	list->runs = bigger;
+	list->count = count;
+	list->capacity = count;
+	udf_run_list_free(more);
+	return 0;
 }
 
 void udf_space_detach_released(struct udf_space *space,
 			       struct udf_run_list *runs)
 {
+	struct udf_space *metadata = space->metadata;
+
 	pthread_mutex_lock(&space->lock);
 	*runs = space->released;
 	space->released = (struct udf_run_list){ .runs = NULL };
 	pthread_mutex_unlock(&space->lock);
+	if (metadata != NULL) {
+		pthread_mutex_lock(&metadata->lock);
+		/* Without memory they wait for the next commit. */
+		(void)run_list_join(runs, &metadata->released);
+		pthread_mutex_unlock(&metadata->lock);
+	}
 }
 
 void udf_space_withhold(struct udf_space *space, uint32_t lbn, uint32_t count)
 {
+	space = space_of(space, lbn);
 	pthread_mutex_lock(&space->lock);
-	for (; count > 0 && lbn < space->bits; count--, lbn++) {
+	for (; count > 0 && is_within(space, lbn, 1); count--, lbn++) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn, &bit);
+		uint32_t index = bit_chunk(space, lbn - space->base, &bit);
 
 		if (chunk_load(space, index) < 0 ||
 		    !bit_get(space->chunks[index].bytes, bit)) {
 			continue;
 		}
 		/* Without memory it is not recorded, but taken all the same. */
-		(void)run_mark(space, lbn, 1, false);
+		(void)run_mark(space, lbn - space->base, 1, false);
 		(void)udf_run_list_add(&space->withheld, lbn, 1);
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -593,6 +743,11 @@ void udf_space_take_withheld(struct udf_space *space, struct udf_run_list *runs)
 	*runs = space->withheld;
 	space->withheld = (struct udf_run_list){ .runs = NULL };
 	pthread_mutex_unlock(&space->lock);
+	if (space->metadata != NULL) {
+		pthread_mutex_lock(&space->metadata->lock);
+		(void)run_list_join(runs, &space->metadata->withheld);
+		pthread_mutex_unlock(&space->metadata->lock);
+	}
 }
 
 /* Free a run, or a part of it that is in one packet. lock is held. */
@@ -603,7 +758,7 @@ static void run_free(struct udf_space *space, uint32_t lbn, uint32_t count)
 	if (udf_volume_is_bad(space->volume, lbn)) {
 		ret = udf_run_list_add(&space->withheld, lbn, count);
 	} else {
-		ret = run_mark(space, lbn, count, true);
+		ret = run_mark(space, lbn - space->base, count, true);
 	}
 	if (ret < 0) {
 		udf_volume_log(space->volume, UDF_LOG_WARNING,
@@ -612,45 +767,55 @@ static void run_free(struct udf_space *space, uint32_t lbn, uint32_t count)
 	}
 }
 
+/* Free a released run. A packet is bad as a whole, a block of metadata alone. */
+static void released_free(struct udf_space *space, const struct udf_run *run)
+{
+	uint32_t packet = space->is_metadata ? 1 : space->info->packet_blocks;
+	uint32_t lbn = run->lbn;
+	uint32_t left = run->count;
+
+	if (!space->info->defect_managed) {
+		packet = 0;
+	}
+	pthread_mutex_lock(&space->lock);
+	while (left > 0) {
+		uint32_t part = left;
+
+		if (packet > 0 && part > packet - lbn % packet) {
+			part = packet - lbn % packet;
+		}
+		run_free(space, lbn, part);
+		lbn += part;
+		left -= part;
+	}
+	space->released_blocks -= run->count;
+	pthread_mutex_unlock(&space->lock);
+}
+
 void udf_space_free_runs(struct udf_space *space, struct udf_run_list *runs)
 {
-	uint32_t packet = space->info->packet_blocks;
-
-	pthread_mutex_lock(&space->lock);
 	for (size_t i = 0; i < runs->count; i++) {
 		const struct udf_run *run = &runs->runs[i];
-		uint32_t lbn = run->lbn;
-		uint32_t left = run->count;
 
-		while (left > 0) {
-			uint32_t part = left;
-
-			if (packet > 0 && part > packet - lbn % packet) {
-				part = packet - lbn % packet;
-			}
-			run_free(space, lbn, part);
-			lbn += part;
-			left -= part;
-		}
-		space->released_blocks -= run->count;
+		released_free(space_of(space, run->lbn), run);
 	}
-	pthread_mutex_unlock(&space->lock);
 	udf_run_list_free(runs);
 }
 
 void udf_space_reattach(struct udf_space *space, struct udf_run_list *runs)
 {
-	pthread_mutex_lock(&space->lock);
 	for (size_t i = 0; i < runs->count; i++) {
 		const struct udf_run *run = &runs->runs[i];
-		int ret = udf_run_list_add(&space->released, run->lbn,
-					   run->count);
+		struct udf_space *of = space_of(space, run->lbn);
+		int ret = 0;
 
+		pthread_mutex_lock(&of->lock);
+		ret = udf_run_list_add(&of->released, run->lbn, run->count);
 		if (ret < 0) {
-			space->released_blocks -= run->count;
+			of->released_blocks -= run->count;
 		}
+		pthread_mutex_unlock(&of->lock);
 	}
-	pthread_mutex_unlock(&space->lock);
 	udf_run_list_free(runs);
 }
 
@@ -664,8 +829,7 @@ int udf_space_store(struct udf_space *space, udf_space_store_fn store,
 	for (uint32_t i = 0; i < space->chunk_count && ret == 0; i++) {
 		struct udf_space_chunk *chunk = &space->chunks[i];
 		uint32_t blocks = chunk_blocks(space, i);
-		uint32_t lbn = space->info->space_bitmap_block +
-			       i * (space->chunk_bytes / block_size);
+		uint32_t first = i * (space->chunk_bytes / block_size);
 
 		if (chunk->bytes == NULL) {
 			continue;
@@ -674,7 +838,7 @@ int udf_space_store(struct udf_space *space, udf_space_store_fn store,
 			if (!chunk->dirty[b]) {
 				continue;
 			}
-			ret = store(private_data, lbn + b,
+			ret = store(private_data, bitmap_lbn(space, first + b),
 				    &chunk->bytes[(size_t)b * block_size]);
 			if (ret < 0) {
 				break;
@@ -683,6 +847,9 @@ int udf_space_store(struct udf_space *space, udf_space_store_fn store,
 		}
 	}
 	pthread_mutex_unlock(&space->lock);
+	if (ret == 0 && space->metadata != NULL) {
+		ret = udf_space_store(space->metadata, store, private_data);
+	}
 	return ret;
 }
 
@@ -698,6 +865,9 @@ void udf_space_mark_all_dirty(struct udf_space *space)
 		}
 	}
 	pthread_mutex_unlock(&space->lock);
+	if (space->metadata != NULL) {
+		udf_space_mark_all_dirty(space->metadata);
+	}
 }
 
 int udf_space_rebuild(struct udf_space *space, const uint8_t *used,

@@ -3,6 +3,11 @@
  * Free space of the partition: the Unallocated Space Bitmap (ECMA-167
  * 4/14.12), read in chunks when first needed, so that memory follows use.
  *
+ * A metadata partition has a bitmap of its own, in a file (UDF 2.60 2.2.13.3),
+ * and so a space of its own: it is part of the partition's, which passes on
+ * what is about the blocks of the other. Only who allocates has to say which
+ * of the two: udf_space_for_metadata().
+ *
  * A block that is released stays taken until the change that released it is
  * on the medium: release puts it on a list, the commit takes the list with
  * its snapshot and, when all is written, makes its blocks free.
@@ -40,6 +45,10 @@ struct udf_space_chunk {
 struct udf_space {
 	struct udf_volume *volume;
 	const struct udf_volume_info *info;
+	struct udf_space *metadata; /* NULL: none, or it is that itself */
+	bool is_metadata;
+	uint32_t base; /* lbn of the partition's first block */
+	uint32_t bitmap_bytes;
 	pthread_mutex_t lock;
 	struct udf_space_chunk *chunks;
 	uint32_t chunk_count;
@@ -58,21 +67,26 @@ struct udf_space {
 };
 
 /*
- * Read the bitmap's header. free_blocks: what the integrity descriptor says,
- * or UINT32_MAX to count now. -EUCLEAN: no usable bitmap. With rebuild, what
+ * Read the bitmap's header, and that of the metadata partition if there is
+ * one. free_blocks, metadata_free: what the integrity descriptor says, or
+ * UINT32_MAX to count now. -EUCLEAN: no usable bitmap. With rebuild, what
  * cannot be read is taken for used and damaged is set: the caller has to call
  * udf_space_rebuild() then. With repair, so is a bitmap whose header is not
  * valid, and nothing becomes free until udf_space_close().
  */
 int udf_space_open(struct udf_space *space, struct udf_volume *volume,
-		   uint32_t free_blocks, bool rebuild, bool repair);
+		   uint32_t free_blocks, uint32_t metadata_free, bool rebuild,
+		   bool repair);
 void udf_space_close(struct udf_space *space);
+
+/* Where ICBs, AEDs and directories go: the metadata partition, if any. */
+struct udf_space *udf_space_for_metadata(struct udf_space *space);
 
 /*
  * Take a run of at most *count blocks, at the goal or as near behind it as
  * there is one; prefers a run of the whole length nearby to a shorter one at
  * once. Returns the first block in *lbn, its length in *count.
- * -ENOSPC, -EIO.
+ * A goal in the other partition is none. -ENOSPC, -EIO.
  */
 int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
 		       uint32_t *lbn);
@@ -90,8 +104,9 @@ void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count);
 int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
 		   uint8_t *is_free);
 
-/* What can be allocated, and what will be after a commit. */
+/* What can be allocated in this one, and what will be after a commit. */
 uint64_t udf_space_free(struct udf_space *space);
+/* Of one of both there will be more after a commit. */
 bool udf_space_has_released(struct udf_space *space);
 
 /*
@@ -121,9 +136,10 @@ int udf_space_store(struct udf_space *space, udf_space_store_fn store,
 void udf_space_mark_all_dirty(struct udf_space *space);
 
 /*
- * Replace the bitmap by a computed one (recover.c): used has one bit per
- * block, 1 is used, least significant first. With keep_used, what the bitmap
- * on the medium calls used stays so. *changed: blocks that differed.
+ * Replace the bitmap of this one by a computed one (recover.c): used has one
+ * bit per block of its partition, 1 is used, least significant first. With
+ * keep_used, what the bitmap on the medium calls used stays so. *changed:
+ * blocks that differed.
  */
 int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 		      bool keep_used, uint64_t *changed);

@@ -190,7 +190,7 @@ static int stream_directory_create(struct udf_node *node,
 		.length = info->block_size,
 		.addr = {
 			.block = (*directory)->lbn,
-			.partition = info->partition_ref,
+			.partition = UDF_PARTITION_LBN,
 		},
 	};
 	return 0;

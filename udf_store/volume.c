@@ -23,8 +23,13 @@
 #include "verify.h"
 #include "volume.h"
 
-/* The newest revision we write, and the newest we read. */
+/*
+ * The newest revision we write, without and with a metadata partition, which
+ * there is from 2.50 on; and the newest we read.
+ */
 #define REVISION_WRITE_MAX 0x0201u
+#define REVISION_METADATA_MIN 0x0250u
+#define REVISION_METADATA_MAX 0x0260u
 #define REVISION_READ_MAX 0x0260u
 
 struct udf_volume {
@@ -113,11 +118,10 @@ static int choose_maps(struct udf_volume *volume, const struct udf_lvd *lvd,
 			}
 			*mapped = map;
 			volume->info.mapped_ref = (uint16_t)i;
-			make_read_only(volume,
-				       map->kind == UDF_MAP_VIRTUAL
-					       ? "it is on a write-once medium"
-					       : "it has a metadata "
-						 "partition");
+			if (map->kind == UDF_MAP_VIRTUAL) {
+				make_read_only(volume, "it is on a write-once "
+						       "medium");
+			}
 			break;
 		case UDF_MAP_UNKNOWN:
 			udf_log(&volume->log, UDF_LOG_ERROR,
@@ -287,12 +291,33 @@ static int take_logical_volume(struct udf_volume *volume,
 		make_read_only(volume, "it is marked write-protected by a "
 				       "user");
 	}
-	if (info->revision > REVISION_WRITE_MAX) {
-		make_read_only(volume, "UDF revision %x.%02x is newer than we "
-				       "write",
-			       info->revision >> 8, info->revision & 0xFF);
-	}
 	return 0;
+}
+
+static uint16_t write_max(const struct udf_volume *volume)
+{
+	return volume->info.has_metadata ? REVISION_METADATA_MAX
+					 : REVISION_WRITE_MAX;
+}
+
+/* Is this partition of a revision that we write? */
+static void judge_revision(struct udf_volume *volume,
+			   const struct udf_partition_map *mapped)
+{
+	struct udf_volume_info *info = &volume->info;
+	unsigned int major = info->revision >> 8;
+	unsigned int minor = info->revision & 0xFF;
+
+	info->has_metadata = mapped != NULL && mapped->kind == UDF_MAP_METADATA;
+	if (info->has_metadata && info->revision < REVISION_METADATA_MIN) {
+		make_read_only(volume, "it has a metadata partition, which "
+				       "UDF revision %x.%02x does not have",
+			       major, minor);
+	} else if (info->revision > write_max(volume)) {
+		make_read_only(volume, "UDF revision %x.%02x is newer than we "
+				       "write without a metadata partition",
+			       major, minor);
+	}
 }
 
 /* Where the descriptor can be, if there is none: all else is computed. */
@@ -311,14 +336,18 @@ static void make_up_integrity(struct udf_volume *volume,
 		.tag.serial = vds->lvd.tag.serial,
 		.type = UDF_LVID_OPEN,
 		.next_unique_id = 16,
-		.partitions = 1,
-		.free_blocks = {UINT32_MAX},
-		.size_blocks = {volume->info.partition_blocks},
+		.partitions = vds->lvd.map_count,
 		.has_impl_use = true,
 		.min_read_revision = volume->info.revision,
 		.min_write_revision = volume->info.revision,
 		.max_write_revision = volume->info.revision,
 	};
+	for (uint32_t i = 0; i < vds->lvd.map_count; i++) {
+		sequence->lvid.free_blocks[i] = UINT32_MAX;
+		sequence->lvid.size_blocks[i] = UINT32_MAX;
+	}
+	sequence->lvid.size_blocks[volume->info.partition_ref] =
+		volume->info.partition_blocks;
 	sequence->found = true;
 }
 
@@ -360,7 +389,7 @@ static void read_integrity(struct udf_volume *volume,
 	}
 }
 
-static void judge_integrity(struct udf_volume *volume)
+static void judge_integrity(struct udf_volume *volume, uint32_t map_count)
 {
 	struct udf_lvid *lvid = &volume->integrity.lvid;
 	uint16_t revision = volume->info.revision;
@@ -369,10 +398,10 @@ static void judge_integrity(struct udf_volume *volume)
 		make_read_only(volume, "it has no valid integrity descriptor");
 		return;
 	}
-	if (lvid->partitions != 1) {
+	if (lvid->partitions != map_count) {
 		make_read_only(volume, "its integrity descriptor is about %u "
-				       "partitions",
-			       lvid->partitions);
+				       "partitions, not %u",
+			       lvid->partitions, map_count);
 	}
 	if (!lvid->has_impl_use) {
 		/* A foreign writer left it out: what the revision says. */
@@ -380,15 +409,16 @@ static void judge_integrity(struct udf_volume *volume)
 		lvid->min_write_revision = revision;
 		lvid->max_write_revision = revision;
 	}
-	if (lvid->min_write_revision > REVISION_WRITE_MAX) {
+	if (lvid->min_write_revision > write_max(volume)) {
 		make_read_only(volume, "it wants writers of UDF %x.%02x",
 			       lvid->min_write_revision >> 8,
 			       lvid->min_write_revision & 0xFF);
 	}
 }
 
+/* With may_repair, copies of the table that are not the newest are written. */
 static int load_sparing(struct udf_volume *volume, const struct udf_vds *vds,
-			const struct udf_partition_map *map)
+			const struct udf_partition_map *map, bool may_repair)
 {
 	const struct udf_sparing_geometry geometry = {
 		.block_size = vds->block_size,
@@ -399,8 +429,11 @@ static int load_sparing(struct udf_volume *volume, const struct udf_vds *vds,
 	};
 	int ret = 0;
 
+	udf_sparing_free(volume->sparing);
+	volume->sparing = NULL;
+	volume->partition.sparing = NULL;
 	ret = udf_sparing_load(volume->dev, &volume->log, &geometry, map,
-			       !volume->info.read_only, &volume->sparing);
+			       may_repair, &volume->sparing);
 	if (ret != 0) {
 		return ret;
 	}
@@ -427,6 +460,23 @@ static int start_verify(struct udf_volume *volume, size_t limit)
 	volume->partition.verify = volume->verify;
 	volume->info.defect_managed = true;
 	return 0;
+}
+
+/* Can we write the metadata partition? */
+static int judge_metadata(struct udf_volume *volume)
+{
+	char reason[UDF_TEXT_LEN] = "";
+	bool can_write = false;
+	int ret = 0;
+
+	volume->info.metadata_bitmap_bytes =
+		udf_mapped_bitmap_bytes(volume->mapped);
+	ret = udf_mapped_judge(volume->mapped, &can_write, reason,
+			       sizeof(reason));
+	if (ret == 0 && !can_write) {
+		make_read_only(volume, "%s", reason);
+	}
+	return ret;
 }
 
 /* The partition that lies in the one we have. */
@@ -456,7 +506,33 @@ static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
 		return -EUCLEAN;
 	}
 	info->address_blocks += info->mapped_blocks;
-	return 0;
+	return info->has_metadata ? judge_metadata(volume) : 0;
+}
+
+/*
+ * What is needed to find blocks. What lies in a mapped partition decides
+ * whether we write, and so whether a copy of the sparing table is repaired,
+ * but the table is needed to look there.
+ */
+static int open_maps(struct udf_volume *volume, const struct udf_vds *vds,
+		     const struct udf_partition_map *map,
+		     const struct udf_partition_map *mapped)
+{
+	bool sparable = map->kind == UDF_MAP_SPARABLE;
+	int ret = 0;
+
+	if (sparable) {
+		ret = load_sparing(volume, vds, map,
+				   !volume->info.read_only && mapped == NULL);
+	}
+	if (ret != 0 || mapped == NULL) {
+		return ret;
+	}
+	ret = open_mapped(volume, vds, mapped);
+	if (ret == 0 && sparable && !volume->info.read_only) {
+		ret = load_sparing(volume, vds, map, true);
+	}
+	return ret;
 }
 
 static int find_file_set(struct udf_volume *volume, const struct udf_lvd *lvd)
@@ -499,19 +575,12 @@ static int interpret(struct udf_volume *volume,
 	if (ret != 0) {
 		return ret;
 	}
+	judge_revision(volume, mapped);
 	read_integrity(volume, &vds, options->repair);
-	judge_integrity(volume);
-	if (map->kind == UDF_MAP_SPARABLE) {
-		ret = load_sparing(volume, &vds, map);
-		if (ret != 0) {
-			return ret;
-		}
-	}
-	if (mapped != NULL) {
-		ret = open_mapped(volume, &vds, mapped);
-		if (ret != 0) {
-			return ret;
-		}
+	judge_integrity(volume, vds.lvd.map_count);
+	ret = open_maps(volume, &vds, map, mapped);
+	if (ret != 0) {
+		return ret;
 	}
 	ret = find_file_set(volume, &vds.lvd);
 	if (ret != 0) {
@@ -687,12 +756,64 @@ int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		     const void *buf, unsigned int flags)
 {
 	bool unmanaged = (flags & UDF_WRITE_UNMANAGED) != 0;
+	uint32_t blocks = volume->info.partition_blocks;
 
 	if (volume->info.read_only) {
 		return -EROFS;
 	}
+	if (volume->mapped != NULL && lbn >= blocks) {
+		return udf_mapped_write(volume->mapped, lbn - blocks, count,
+					buf, unmanaged);
+	}
 	return udf_partition_write(&volume->partition, lbn, count, buf,
 				   unmanaged);
+}
+
+uint32_t udf_volume_bitmap_lbn(const struct udf_volume *volume, bool metadata,
+			       uint32_t i)
+{
+	const struct udf_volume_info *info = &volume->info;
+
+	if (metadata) {
+		return volume->mapped == NULL
+			       ? UINT32_MAX
+			       : udf_mapped_bitmap_lbn(volume->mapped, i);
+	}
+	if ((uint64_t)i * info->block_size >= info->space_bitmap_bytes) {
+		return UINT32_MAX;
+	}
+	return info->space_bitmap_block + i;
+}
+
+uint32_t udf_volume_metadata_block_at(const struct udf_volume *volume,
+				      uint32_t lbn)
+{
+	uint32_t block = UINT32_MAX;
+
+	if (volume->info.has_metadata) {
+		block = udf_mapped_block_at(volume->mapped, lbn);
+	}
+	return block == UINT32_MAX ? block
+				   : volume->info.partition_blocks + block;
+}
+
+int udf_volume_metadata_runs(const struct udf_volume *volume,
+			     udf_volume_run_fn visit, void *private_data)
+{
+	if (!volume->info.has_metadata) {
+		return 0;
+	}
+	return udf_mapped_each_run(volume->mapped, visit, private_data);
+}
+
+int udf_volume_metadata_compare(struct udf_volume *volume, const uint8_t *used,
+				bool repair, uint32_t *differ)
+{
+	*differ = 0;
+	if (!volume->info.has_metadata) {
+		return 0;
+	}
+	return udf_mapped_compare(volume->mapped, used, repair, differ);
 }
 
 int udf_volume_sync(struct udf_volume *volume)
@@ -705,6 +826,12 @@ int udf_volume_sync(struct udf_volume *volume)
 
 void udf_volume_forget(struct udf_volume *volume, uint32_t lbn, uint32_t count)
 {
+	uint32_t blocks = volume->info.partition_blocks;
+
+	if (volume->mapped != NULL && lbn >= blocks) {
+		udf_mapped_forget(volume->mapped, lbn - blocks, count);
+		return;
+	}
 	udf_partition_forget(&volume->partition, lbn, count);
 }
 
@@ -730,8 +857,22 @@ int udf_volume_failed_blocks(struct udf_volume *volume,
 
 bool udf_volume_is_bad(struct udf_volume *volume, uint32_t lbn)
 {
-	return volume->verify != NULL &&
-	       udf_verify_is_bad(volume->verify, lbn);
+	uint32_t blocks = volume->info.partition_blocks;
+	uint32_t places[2] = { lbn, 0 };
+	unsigned int count = 1;
+
+	if (volume->verify == NULL) {
+		return false;
+	}
+	if (volume->mapped != NULL && lbn >= blocks) {
+		count = udf_mapped_places(volume->mapped, lbn - blocks, places);
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		if (udf_verify_is_bad(volume->verify, places[i])) {
+			return true;
+		}
+	}
+	return false;
 }
 
 void udf_volume_take_damage(struct udf_volume *volume,
@@ -783,6 +924,7 @@ void udf_volume_get_integrity(struct udf_volume *volume,
 			      struct udf_integrity *integrity)
 {
 	const struct udf_lvid *lvid = &volume->integrity.lvid;
+	const struct udf_volume_info *info = &volume->info;
 
 	pthread_mutex_lock(&volume->integrity_lock);
 	*integrity = (struct udf_integrity){
@@ -791,8 +933,8 @@ void udf_volume_get_integrity(struct udf_volume *volume,
 		.closed = volume->integrity.found &&
 			  lvid->type == UDF_LVID_CLOSED,
 		.next_unique_id = lvid->next_unique_id,
-		.free_blocks = lvid->partitions > 0 ? lvid->free_blocks[0]
-						    : UINT32_MAX,
+		.free_blocks = UINT32_MAX,
+		.metadata_free = UINT32_MAX,
 		.files = lvid->files,
 		.directories = lvid->directories,
 		.min_read_revision = lvid->min_read_revision,
@@ -800,6 +942,12 @@ void udf_volume_get_integrity(struct udf_volume *volume,
 		.max_write_revision = lvid->max_write_revision,
 		.recorded = lvid->recorded,
 	};
+	if (info->partition_ref < lvid->partitions) {
+		integrity->free_blocks = lvid->free_blocks[info->partition_ref];
+	}
+	if (info->has_metadata && info->mapped_ref < lvid->partitions) {
+		integrity->metadata_free = lvid->free_blocks[info->mapped_ref];
+	}
 	memcpy(integrity->modifier, lvid->implementation.identifier,
 	       sizeof(lvid->implementation.identifier));
 	pthread_mutex_unlock(&volume->integrity_lock);
@@ -859,7 +1007,15 @@ int udf_volume_put_integrity(struct udf_volume *volume,
 	lvid = volume->integrity.lvid;
 	lvid.type = integrity->closed ? UDF_LVID_CLOSED : UDF_LVID_OPEN;
 	lvid.next_unique_id = integrity->next_unique_id;
-	lvid.free_blocks[0] = integrity->free_blocks;
+	lvid.free_blocks[volume->info.partition_ref] = integrity->free_blocks;
+	if (volume->info.has_metadata) {
+		/* UDF 2.60 2.2.6.2, 2.2.6.3: only of virtual partitions they
+		 * are not told. */
+		lvid.free_blocks[volume->info.mapped_ref] =
+			integrity->metadata_free;
+		lvid.size_blocks[volume->info.mapped_ref] =
+			udf_mapped_blocks(volume->mapped);
+	}
 	lvid.files = integrity->files;
 	lvid.directories = integrity->directories;
 	lvid.has_impl_use = true;

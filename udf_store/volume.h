@@ -61,6 +61,9 @@ struct udf_volume_info {
 	 * 4/14.3): first block and bytes; 0 bytes: the volume has none. */
 	uint32_t space_bitmap_block;
 	uint32_t space_bitmap_bytes;
+	/* A metadata partition, where ICBs, AEDs and directories go. */
+	bool has_metadata;
+	uint32_t metadata_bitmap_bytes; /* its own bitmap; 0: none */
 	uint8_t volume_id[UDF_VOLUME_ID_LEN]; /* identity, see volume.c */
 	struct timespec format_time;	      /* PVD: Recording Date and Time */
 	char label[UDF_TEXT_LEN];	      /* LVD */
@@ -73,6 +76,7 @@ struct udf_integrity {
 	bool closed;
 	uint64_t next_unique_id;
 	uint32_t free_blocks; /* UINT32_MAX: unknown */
+	uint32_t metadata_free; /* of the metadata partition; as above */
 	uint32_t files;	      /* UDF 2.2.6.4, implementation use */
 	uint32_t directories;
 	uint16_t min_read_revision;
@@ -142,11 +146,32 @@ struct udf_lb_addr udf_volume_location(const struct udf_volume_info *info,
 
 /*
  * Read count logical blocks of a partition from lbn on, through the sparing
- * table. Sees all earlier writes. -EIO: unreadable after retries; -EINVAL:
- * not within one partition.
+ * table. Sees all earlier writes. -EIO: unreadable after retries; -EINVAL or
+ * -EUCLEAN: not within one partition.
  */
 int udf_volume_read(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		    void *buf);
+
+/*
+ * The lbn of block i of the space bitmap, or of the metadata partition's own.
+ * UINT32_MAX: it has no such block.
+ */
+uint32_t udf_volume_bitmap_lbn(const struct udf_volume *volume, bool metadata,
+			       uint32_t i);
+
+/*
+ * Where blocks of the metadata partition are in the physical one, and what
+ * that has for them, as mapped.h says. Of a volume that has none:
+ * udf_volume_metadata_block_at() is UINT32_MAX, the others do nothing.
+ */
+uint32_t udf_volume_metadata_block_at(const struct udf_volume *volume,
+				      uint32_t lbn);
+typedef int (*udf_volume_run_fn)(void *private_data, const char *name,
+				 uint32_t lbn, uint32_t count);
+int udf_volume_metadata_runs(const struct udf_volume *volume,
+			     udf_volume_run_fn visit, void *private_data);
+int udf_volume_metadata_compare(struct udf_volume *volume, const uint8_t *used,
+				bool repair, uint32_t *differ);
 
 /* Write without verify or relocation: an error of the medium is returned. */
 #define UDF_WRITE_UNMANAGED 0x1u

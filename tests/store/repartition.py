@@ -7,14 +7,19 @@ other kind, in scattered places, and wipes where they were, so that a reader
 finds nothing unless it follows the new partition (UDF 2.50 2.2.10, 2.2.13;
 UDF 2.01 2.2.8, 2.2.11). The Linux kernel's driver is asked whether the result
 is right (kernel/test_partitions).
+
+to_writable() goes on to a volume that can be written: with a metadata bitmap,
+free space in both bitmaps, and an integrity descriptor about both partitions.
 """
 
 import struct
 
 AVDP_BLOCK = 256
 TAG_PVD, TAG_AVDP, TAG_PD, TAG_LVD, TAG_TD = 1, 2, 5, 6, 8
+TAG_LVID, TAG_SPACE_BITMAP = 9, 264
 TAG_FSD, TAG_FID, TAG_FE, TAG_EFE = 256, 257, 261, 266
-FT_DIRECTORY, FT_VAT, FT_METADATA, FT_MIRROR = 4, 248, 250, 251
+FT_DIRECTORY, FT_STREAMS, FT_VAT = 4, 13, 248
+FT_METADATA, FT_MIRROR, FT_BITMAP = 250, 251, 252
 AD_SHORT, AD_LONG, AD_IN_ICB = 0, 1, 3
 PIECES = 16  # extents of the metadata file, at most
 
@@ -104,6 +109,9 @@ class Volume:
         self.start, self.length = struct.unpack_from('<II', descriptor, 188)
         logical = self.volume_block(self.find(TAG_LVD)[0])
         self.file_set = struct.unpack_from('<I', logical, 252)[0]
+        self.integrity = struct.unpack_from('<I', logical, 436)[0]
+        self.map_end = 440 + logical[441]
+        _, self.bitmap_at = struct.unpack_from('<II', descriptor, 64)
         self.metadata = []  # blocks of the new partition
         self.units = []     # [(first, count)]: those that stay together
         self.old = []       # lbns that were metadata
@@ -164,7 +172,12 @@ class Volume:
         number = self.nodes[lbn] = self.take()
         self.old.append(lbn)
         icb = Icb(self.block(lbn))
-        if icb.file_type == FT_DIRECTORY:
+        if icb.header == 216:
+            length, streams = struct.unpack_from('<II', icb.block, 152)
+            if length:
+                struct.pack_into('<IH', icb.block, 156,
+                                 self.move_node(streams), 1)
+        if icb.file_type in (FT_DIRECTORY, FT_STREAMS):
             self.move_directory(icb, number)
         elif not icb.embedded():
             # The data stays where it is: name the first partition.
@@ -212,6 +225,9 @@ class Volume:
         self.old.append(self.file_set)
         root, = struct.unpack_from('<I', file_set, 404)
         struct.pack_into('<IH', file_set, 404, self.move_node(root), 1)
+        length, streams = struct.unpack_from('<II', file_set, 464)
+        if length:
+            struct.pack_into('<IH', file_set, 468, self.move_node(streams), 1)
         seal(file_set, number)
         self.metadata[number] = file_set
         for lbn in self.old:
@@ -222,10 +238,11 @@ class Volume:
         for block in self.find(TAG_LVD):
             descriptor = self.volume_block(block)
             struct.pack_into('<IH', descriptor, 252, file_set, 1)
-            struct.pack_into('<II', descriptor, 264, 6 + 64, 2)
-            descriptor[446:510] = partition_map
+            end = self.map_end
+            struct.pack_into('<II', descriptor, 264, end - 440 + 64, 2)
+            descriptor[end:end + 64] = partition_map
             struct.pack_into('<H', descriptor, 240, revision)
-            seal(descriptor, block, 440 + 6 + 64 - 16)
+            seal(descriptor, block, end + 64 - 16)
             self.put_volume_block(block, descriptor)
 
     def map_header(self, name, revision):
@@ -245,7 +262,7 @@ class Volume:
         struct.pack_into('<Q', block, 56, size)
         if tag_of(block) == TAG_EFE:
             struct.pack_into('<Q', block, 64, size)
-            block[168:184] = bytes(16)  # no stream directory
+            block[152:168] = bytes(16)  # no stream directory
         icb.set_ads(form, ads)
         icb.seal(lbn)
         return block
@@ -304,6 +321,114 @@ def to_metadata(source, target, block_size):
         volume.map_header(b'*UDF Metadata Partition', 0x0250) +
         struct.pack('<IIIIHB5x', icbs[0], icbs[1], 0xFFFFFFFF, 1, 1, 1),
         0x0250)
+    volume.save(target)
+    return [volume.start + lbn for lbn in icbs]
+
+
+class Bits:
+    """A space bitmap as a list of what is free."""
+
+    def __init__(self, volume):
+        self.volume = volume
+        header = volume.block(volume.bitmap_at)
+        assert tag_of(header) == TAG_SPACE_BITMAP
+        self.count, length = struct.unpack_from('<II', header, 16)
+        at = (volume.start + volume.bitmap_at) * volume.size + 24
+        packed = volume.bytes[at:at + length]
+        self.free = [packed[i // 8] >> i % 8 & 1 for i in range(self.count)]
+
+    def take(self, count, unit, first=0):
+        """So many free blocks from a multiple of a unit on; the first."""
+        at = -(-first // unit) * unit
+        while not all(self.free[at:at + count]):
+            at += unit
+        assert at + count <= self.count, 'the volume is full'
+        self.free[at:at + count] = [0] * count
+        return at
+
+    def save(self):
+        volume = self.volume
+        at = (volume.start + volume.bitmap_at) * volume.size + 24
+        packed = pack_bits(self.free)
+        volume.bytes[at:at + len(packed)] = packed
+
+
+def pack_bits(bits):
+    packed = bytearray(-(-len(bits) // 8))
+    for i, bit in enumerate(bits):
+        packed[i // 8] |= bit << i % 8
+    return packed
+
+
+def put_integrity(volume, revision, free, sizes):
+    """Let the integrity descriptor be about both partitions, and closed."""
+    block = volume.volume_block(volume.integrity)
+    assert tag_of(block) == TAG_LVID
+    use_length, = struct.unpack_from('<I', block, 76)
+    use = block[88:88 + use_length]
+    struct.pack_into('<HHH', use, 40, revision, revision, revision)
+    struct.pack_into('<I', block, 72, 2)
+    struct.pack_into('<4I', block, 80, *free, *sizes)
+    block[96:96 + use_length] = use
+    seal(block, volume.integrity, 96 + use_length - 16)
+    volume.put_volume_block(volume.integrity, block)
+
+
+def to_writable(source, target, block_size, duplicate=True, spare=512, unit=32,
+                revision=0x0250):
+    """A volume with a metadata partition that can be written, with so many
+    free blocks in it (or a few more, to make a whole number of units). Returns
+    the blocks of the device that have the ICBs of its three files."""
+    volume = Volume(source, block_size)
+    volume.make_template()
+    bits = Bits(volume)
+    file_set = volume.move_all()
+    for lbn in volume.old:
+        bits.free[lbn] = 1
+    used = len(volume.metadata)
+    total = -(-(used + spare) // unit) * unit
+    volume.metadata += [bytes(block_size)] * (total - used)
+    # In two pieces, of which the second is before the first.
+    half = total // unit // 2 * unit
+    pieces = [(0, half), (half, total - half)] if half else [(0, total)]
+    half_way = bits.count // 2
+    icbs = [bits.take(1, 1), bits.take(1, 1, half_way), bits.take(1, 1)]
+    ads = {}
+    for kind, first in ((FT_METADATA, unit), (FT_MIRROR, half_way)):
+        if kind == FT_MIRROR and not duplicate:
+            ads[kind] = ads[FT_METADATA]
+            continue
+        ads[kind] = b''
+        places = [bits.take(count, unit, first)
+                  for _, count in reversed(pieces)]
+        places.reverse()
+        for (begin, count), at in zip(pieces, places):
+            for i in range(count):
+                volume.put(at + i, volume.metadata[begin + i])
+            ads[kind] += struct.pack('<II', count * block_size, at)
+    # The bitmap of the metadata partition.
+    data = bytearray(struct.pack('<HHxxHHHIII', TAG_SPACE_BITMAP, 3, 0, 0, 0,
+                                 0, total, -(-total // 8)))
+    data += pack_bits([0] * used + [1] * (total - used))
+    count = -(-len(data) // block_size)
+    at = bits.take(count, 1)
+    seal(data, at, 8)
+    padded = bytes(data).ljust(count * block_size, b'\0')
+    for i in range(count):
+        volume.put(at + i, padded[i * block_size:(i + 1) * block_size])
+    ads[FT_BITMAP] = struct.pack('<II', len(data), at)
+    sizes = {FT_METADATA: total * block_size, FT_MIRROR: total * block_size,
+             FT_BITMAP: len(data)}
+    for kind, lbn in zip((FT_METADATA, FT_MIRROR, FT_BITMAP), icbs):
+        volume.put(lbn, volume.own_icb(kind, lbn, sizes[kind], AD_SHORT,
+                                       ads[kind]))
+    volume.put_maps(
+        file_set,
+        volume.map_header(b'*UDF Metadata Partition', revision) +
+        struct.pack('<IIIIHB5x', *icbs, unit, unit, duplicate), revision)
+    bits.save()
+    put_integrity(volume, revision, (sum(bits.free), total - used),
+                  (volume.length, total))
     volume.save(target)
     return [volume.start + lbn for lbn in icbs]
 

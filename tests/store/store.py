@@ -17,6 +17,8 @@ import tempfile
 import time
 import traceback
 
+import repartition
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.realpath(__file__))))
 BUILD = os.path.abspath(os.environ.get('BUILD') or os.path.join(TOP, 'build'))
@@ -36,6 +38,14 @@ FORMATS = [
     Format('2.01', 2048, 'hd', False),
     Format('1.50', 2048, 'cdrw', False),
     Format('2.01', 2048, 'dvdrw', False),
+]
+
+
+# With a metadata partition; 2.50 has the metadata twice, 2.60 once.
+METADATA_FORMATS = [
+    Format('2.50', 2048, 'hd', False),
+    Format('2.60', 512, 'hd', False),
+    Format('2.50', 2048, 'dvdrw', False),
 ]
 
 
@@ -115,15 +125,27 @@ def run_tests(main):
 
 # Images
 
-def make_image(path, form, megabytes=32):
+def make_image(path, form, megabytes=32, spare=None):
+    """A new volume. mkudffs makes none with a metadata partition: that is put
+    into one of 2.01, with so many free blocks; by default an eighth."""
+    has_metadata = form.revision >= '2.50'
+    revision = '2.01' if has_metadata else form.revision
     with open(path, 'wb') as file:
         file.truncate(megabytes << 20)
     # mkudffs takes its defaults from the first two options.
     command = ['mkudffs', f'--media-type={form.media}',
-               f'--blocksize={form.block}', f'--udfrev={form.revision}']
+               f'--blocksize={form.block}', f'--udfrev={revision}']
     if form.spartable:
         command += ['--spartable=2', '--packetlen=32']
     subprocess.run(command + [path], check=True, capture_output=True)
+    if has_metadata:
+        if spare is None:
+            spare = (megabytes << 20) // form.block // 8
+        repartition.to_writable(path, path, form.block,
+                                duplicate=form.revision == '2.50',
+                                spare=spare,
+                                revision=int(form.revision.replace('.', ''),
+                                             16))
     return path
 
 

@@ -16,8 +16,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 PARTS := unit store samba kernel packages docs failover
 
-.PHONY: all newest deps demo run stop check $(PARTS:%=check-%) install bench deb \
-	clean help
+.PHONY: all newest deps demo run stop check $(PARTS:%=check-%) check-versions \
+	install bench deb clean help
 
 all: deps
 	@BUILD='$(BUILD)' tools/build build $(TARGETS)
@@ -34,6 +34,8 @@ help:
 #: make check         every test;  the parts:
 #: make check-unit, check-store, check-samba, check-kernel, check-packages,
 #:      check-docs, check-failover
+#: make check-versions  with the Samba of every Debian release: 4.17 to 4.25;
+#:                    VERSIONS="trixie ..." for some
 #: make install       into the system, or below DESTDIR=...
 #: make clean         remove the build directory
 #: make deb           Debian packages, in build/deb
@@ -69,6 +71,12 @@ check-failover: newest
 $(PARTS:%=check-%): check-%: all
 	@tools/deps check
 	@BUILD='$(BUILD_DIR)' tests/run $*
+
+# Not a part of "check", which has the installed Samba and the newest: the
+# first time takes half an hour.
+check-versions: all
+	@tools/deps check
+	@BUILD='$(BUILD_DIR)' tests/versions $(VERSIONS)
 
 install: all
 	@BUILD='$(BUILD)' tools/build install

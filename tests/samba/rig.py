@@ -175,13 +175,15 @@ class Rig(contextlib.ExitStack):
             if done.returncode == 0:
                 return
 
-    def server(self, shares, options=(), settings=(), under=None):
+    def server(self, shares, options=(), settings=(), under=None,
+               installed=None):
         """A private smbd.
 
         shares    {name: path}
         options   'share:parameter=value'
         settings  'parameter = value' of the global section
         under     what runs smbd, valgrind for example
+        installed {name: file} of modules that it finds by their names
         """
         directory = self.path('server')
         command = [os.path.join(RIGS, 'server'), 'start', directory]
@@ -193,6 +195,8 @@ class Rig(contextlib.ExitStack):
             command += ['--option', option]
         for setting in settings:
             command += ['--global', setting]
+        for name, file in (installed or {}).items():
+            command += ['--installed', f'{name}={file}']
         self.callback(subprocess.run,
                       [os.path.join(RIGS, 'server'), 'stop', directory],
                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

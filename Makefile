@@ -42,7 +42,7 @@ help:
 #: make bench         ratios for docs/PERFORMANCE.md; BENCH="name ..." for some
 #:
 #: BUILD=DIR          build there instead of in build/
-#: TARGETS="..."      build only these (udfd udfctl vfs_udf.so ...)
+#: TARGETS="..."      build only these (udfd udfctl ...)
 #: SANITIZE=1         with the address and undefined behaviour sanitizers;
 #:                    SANITIZE=thread with that of threads
 #: VERBOSE=1          show the compiler's commands

@@ -137,6 +137,18 @@ def find_modules_dir(conf):
     return found.group(1)
 
 
+def find_samba_version(conf):
+    """What smbd says of itself, 4.17.12-Debian for instance."""
+    if conf.env.SAMBA_ROOT:
+        said = ask_root(conf, ['smbd', '-V'])
+    else:
+        said = conf.cmd_and_log(find_smbd(conf) + ['-V'], quiet=True)
+    found = re.match(r'Version (\S+)', said)
+    if not found:
+        conf.fatal('smbd -V does not say which version it is')
+    return found.group(1)
+
+
 def find_samba_libraries(conf):
     """The libraries that the stock smbd is linked with, Samba's own too.
 
@@ -198,6 +210,9 @@ def configure(conf):
     env.CFLAGS_SAMBA4 = samba_flags(conf, 'source4')
     env.SAMBA_MODULESDIR = find_modules_dir(conf)
     conf.msg("Samba's modules directory", env.SAMBA_MODULESDIR)
+    version = find_samba_version(conf)
+    conf.define('UDF_SAMBA_VERSION', version)
+    conf.msg("Samba's version", version)
     env.SAMBA_LIBRARIES = find_samba_libraries(conf)
     conf.msg("Samba's libraries", '%d files' % len(env.SAMBA_LIBRARIES))
 

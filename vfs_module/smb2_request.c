@@ -6,12 +6,63 @@
 #include "smb2_request.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
+#include "udf_config.h"
 #include "../libcli/smb/smb_common.h"
 #include "../lib/util/tevent_ntstatus.h"
 
 /* MS-SMB2 2.2.21: Flags of the WRITE request. */
 #define SMB2_WRITE_BODY_FLAGS_OFS 0x2C
 #define SMB2_WRITE_BODY_MIN_LEN 0x30
+
+/* talloc knows how large what smbd has allocated is. */
+static bool smb2_size_fits(const void *ptr, size_t size)
+{
+	if (ptr == NULL || talloc_get_size(ptr) == size) {
+		return true;
+	}
+	DBG_ERR("%s has %zu bytes in this smbd, and %zu where vfs_udf was "
+		"built, for Samba %s: its shares are refused. Build it again "
+		"(make install)\n",
+		talloc_get_name(ptr),
+		talloc_get_size(ptr),
+		size,
+		UDF_SAMBA_VERSION);
+	return false;
+}
+
+bool smb2_request_layout_fits(struct connection_struct *conn)
+{
+	struct smbd_server_connection *sconn = NULL;
+	struct smbXsrv_client *client = NULL;
+	struct smbXsrv_connection *xconn = NULL;
+	struct smbd_smb2_request *smb2req = NULL;
+
+	/* From one to the next only when the one is known. */
+	if (!smb2_size_fits(conn, sizeof(*conn))) {
+		return false;
+	}
+	sconn = conn->sconn;
+	if (!smb2_size_fits(sconn, sizeof(*sconn))) {
+		return false;
+	}
+	client = sconn->client;
+	if (client == NULL) {
+		/* smbd connects for itself, without a client. */
+		return true;
+	}
+	if (!smb2_size_fits(client, sizeof(*client))) {
+		return false;
+	}
+	xconn = client->connections;
+	if (xconn == NULL) {
+		return true;
+	}
+	if (!smb2_size_fits(xconn, sizeof(*xconn))) {
+		return false;
+	}
+	smb2req = xconn->smb2.requests;
+	return smb2_size_fits(smb2req, sizeof(*smb2req));
+}
 
 struct smbd_smb2_request *smb2_request_of(TALLOC_CTX *mem_ctx)
 {

@@ -14,6 +14,13 @@
 
 struct smbd_smb2_request;
 
+/*
+ * Are smbd's structures as large as they were where the module was compiled?
+ * Asked at tree connect. Where it is false nothing below may be called; the
+ * log says which one differs.
+ */
+bool smb2_request_layout_fits(struct connection_struct *conn);
+
 /* The request to which a VFS function's memory context belongs, or NULL. */
 struct smbd_smb2_request *smb2_request_of(TALLOC_CTX *mem_ctx);
 

@@ -17,6 +17,7 @@
 #include "purge_guard.h"
 #include "reply_note.h"
 #include "samba_compat.h"
+#include "smb2_request.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
 #include "smbd/fd_handle.h"
@@ -235,6 +236,10 @@ static int udf_connect(struct vfs_handle_struct *handle,
 	ret = SMB_VFS_NEXT_CONNECT(handle, service, user);
 	if (ret < 0 || IS_IPC(handle->conn) || IS_PRINT(handle->conn)) {
 		return ret;
+	}
+
+	if (!smb2_request_layout_fits(handle->conn)) {
+		goto fail;
 	}
 
 	require = lp_parm_bool(SNUM(handle->conn),

@@ -26,6 +26,7 @@ RIGS = os.path.join(TOP, 'tests', 'rigs')
 
 UDFD = os.path.join(BUILD, 'udf_store', 'udfd')
 MODULE = os.path.join(BUILD, 'vfs_module', 'vfs_udf.so')
+REST_OF_MODULE = os.path.join(BUILD, 'vfs_module', 'udf', 'module.so')
 SUITE = os.path.join(BUILD, 'smbtorture_tests', 'udf.so')
 
 Server = collections.namedtuple(
@@ -176,7 +177,7 @@ class Rig(contextlib.ExitStack):
                 return
 
     def server(self, shares, options=(), settings=(), under=None,
-               installed=None):
+               installed=None, preload=()):
         """A private smbd.
 
         shares    {name: path}
@@ -184,6 +185,7 @@ class Rig(contextlib.ExitStack):
         settings  'parameter = value' of the global section
         under     what runs smbd, valgrind for example
         installed {name: file} of modules that it finds by their names
+        preload   objects of tests/rigs that it has besides
         """
         directory = self.path('server')
         command = [os.path.join(RIGS, 'server'), 'start', directory]
@@ -197,6 +199,8 @@ class Rig(contextlib.ExitStack):
             command += ['--global', setting]
         for name, file in (installed or {}).items():
             command += ['--installed', f'{name}={file}']
+        for name in preload:
+            command += ['--preload', name]
         self.callback(subprocess.run,
                       [os.path.join(RIGS, 'server'), 'stop', directory],
                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ static const struct {
 	[UDF_FINDING_ANCHOR] = {"anchor", false},
 	[UDF_FINDING_SEQUENCE] = {"volume descriptors", false},
 	[UDF_FINDING_SPARING] = {"sparing table", false},
-	[UDF_FINDING_METADATA] = {"metadata mirror", true},
+	[UDF_FINDING_METADATA] = {"metadata mirror", false},
 	[UDF_FINDING_INTEGRITY] = {"integrity descriptor", true},
 	[UDF_FINDING_SPACE_FREE] = {"used block is free", true},
 	[UDF_FINDING_SPACE_LOST] = {"lost block", true},
@@ -339,11 +339,18 @@ static int check_mirror(struct udf_check *check)
 	}
 	ret = udf_volume_metadata_compare(check->volume, used, false, &differ);
 	if (ret == 0 && differ > 0) {
+		const struct udf_repair_step step = {
+			.action = UDF_REPAIR_MIRROR,
+		};
+
 		udf_check_found(check, UDF_FINDING_METADATA, severity, NULL,
 				UINT32_MAX,
 				"%u blocks of the metadata file and its mirror "
 				"are not the same, or one cannot be read",
 				differ);
+		udf_check_fix(check, &step, 0, NULL,
+			      "the metadata file and its mirror are written "
+			      "from each other");
 	}
 	free(used);
 	return ret;

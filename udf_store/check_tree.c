@@ -796,6 +796,7 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	size_t index = 0;
 	int ret = 0;
 
+	udf_check_use(tree->check, "(file set)", info->file_set, 1);
 	ret = udf_volume_read(tree->check->volume, lbn, 1, tree->block);
 	if (ret == 0) {
 		ret = decode_fsd(tree->block, info->block_size,
@@ -811,7 +812,6 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 				strerror(-ret));
 		return -EUCLEAN;
 	}
-	udf_check_use(tree->check, "(file set)", info->file_set, 1);
 	udf_check_use(tree->check, "(space bitmap)", info->space_bitmap_block,
 		      ((uint64_t)info->space_bitmap_bytes + info->block_size -
 		       1) / info->block_size);

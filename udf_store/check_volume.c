@@ -36,6 +36,8 @@ struct sequence {
 	size_t damaged_count;
 	uint32_t end; /* what ends it, likewise */
 	bool goes_on; /* in another extent */
+	/* A mount sees that it is damaged, and reads the other one too. */
+	bool distrusted;
 };
 
 struct volume_check {
@@ -68,6 +70,7 @@ static int decode_descriptor(const struct volume_check *v, uint32_t location,
 	int ret = decode_tag(v->block, size, tag);
 
 	if (ret < 0) {
+		*tag = (struct udf_tag){0};
 		return ret;
 	}
 	switch (tag->id) {
@@ -316,6 +319,13 @@ static bool is_zero(const uint8_t *p, size_t len)
 	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
 }
 
+/* Descriptors that a mount reads; of others it knows the tag alone. */
+static bool is_needed(uint16_t id)
+{
+	return id == UDF_TAG_PVD || id == UDF_TAG_LVD || id == UDF_TAG_PD ||
+	       id == UDF_TAG_VDP;
+}
+
 static int read_sequence(struct volume_check *v, struct sequence *sequence)
 {
 	uint32_t blocks = sequence->extent.length / v->block_size;
@@ -333,6 +343,9 @@ static int read_sequence(struct volume_check *v, struct sequence *sequence)
 		}
 		if (ret == 0) {
 			ret = decode_descriptor(v, block, &tag);
+		}
+		if (ret < 0 && (tag.id == 0 || is_needed(tag.id))) {
+			sequence->distrusted = true;
 		}
 		if (ret == 0 && tag.id == UDF_TAG_TD) {
 			return 0;
@@ -548,7 +561,7 @@ static void check_differences(struct volume_check *v)
 				d->id);
 		main_is_old = same->sequence > d->sequence ||
 			      (same->sequence == d->sequence &&
-			       v->main.damaged_count > 0);
+			       v->main.distrusted);
 		fix_block(v, main_is_old ? d->location : same->location,
 			  main_is_old ? same->block : d->block,
 			  main_is_old ? "as the reserve sequence has it"

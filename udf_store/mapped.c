@@ -838,6 +838,24 @@ int udf_mapped_judge(const struct udf_mapped *mapped, bool *can_write,
 	return 0;
 }
 
+static bool is_descriptor(uint32_t block, const uint8_t *bytes, uint32_t size)
+{
+	struct udf_tag tag = { .id = 0 };
+
+	return decode_tag(bytes, size, &tag) == 0 &&
+	       check_tag(bytes, size, tag.id, block, NULL) == 0;
+}
+
+/*
+ * Of two that differ: is the first no descriptor, but the second, behind it,
+ * one of that block? Else the first is newer, as it is written first.
+ */
+static bool is_worse(uint32_t block, const uint8_t *bytes, uint32_t size)
+{
+	return !is_descriptor(block, bytes, size) &&
+	       is_descriptor(block, bytes + size, size);
+}
+
 int udf_mapped_compare(const struct udf_mapped *mapped, const uint8_t *used,
 		       bool repair, uint32_t *differ)
 {
@@ -881,7 +899,8 @@ int udf_mapped_compare(const struct udf_mapped *mapped, const uint8_t *used,
 		if (!repair || main == UINT32_MAX || mirror == UINT32_MAX) {
 			continue;
 		}
-		if (main_ret == 0) {
+		if (main_ret == 0 &&
+		    (mirror_ret < 0 || !is_worse(block, blocks, size))) {
 			ret = udf_partition_write(mapped->physical, mirror, 1,
 						  blocks, false);
 		} else {

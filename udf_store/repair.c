@@ -37,6 +37,7 @@ static enum stage stage_of(const struct udf_repair_step *step)
 	switch (step->action) {
 	case UDF_REPAIR_BLOCK:
 	case UDF_REPAIR_SPARING:
+	case UDF_REPAIR_MIRROR:
 		return STAGE_COPIES;
 	case UDF_REPAIR_RECONNECT:
 		return STAGE_ORPHANS;
@@ -144,6 +145,35 @@ static int write_sparing(const struct repair *repair)
 	return ret == 0 && read_only ? -EROFS : ret;
 }
 
+/* Each block of the metadata file and of its mirror from the other one. */
+static int write_mirror(const struct repair *repair)
+{
+	const struct udf_volume_options options = volume_options(repair);
+	struct udf_volume *volume = NULL;
+	uint8_t *all = NULL;
+	uint32_t differ = 0;
+	size_t size = 0;
+	int close_ret = 0;
+	int ret = udf_volume_open(repair->path, &options, &volume);
+
+	if (ret < 0) {
+		return ret;
+	}
+	size = (size_t)udf_volume_info(volume)->mapped_blocks / 8 + 1;
+	all = malloc(size);
+	if (all == NULL) {
+		ret = -ENOMEM;
+	} else if (udf_volume_info(volume)->read_only) {
+		ret = -EROFS;
+	} else {
+		memset(all, 0xFF, size);
+		ret = udf_volume_metadata_compare(volume, all, true, &differ);
+	}
+	free(all);
+	close_ret = udf_volume_close(volume);
+	return ret < 0 ? ret : close_ret;
+}
+
 static int write_copies(struct repair *repair,
 			const struct udf_repair_plan *plan)
 {
@@ -171,6 +201,12 @@ static int write_copies(struct repair *repair,
 		}
 	}
 	udf_blockdev_close(dev);
+	/* Where it is, the descriptors say. */
+	for (i = 0; i < plan->count && !is_stopped(repair); i++) {
+		if (plan->steps[i].action == UDF_REPAIR_MIRROR) {
+			tell(repair, &plan->steps[i], write_mirror(repair));
+		}
+	}
 	return 0;
 }
 

@@ -14,6 +14,7 @@ enum udf_repair_action {
 	/* Below the file system. */
 	UDF_REPAIR_BLOCK,   /* write bytes to a block of the volume */
 	UDF_REPAIR_SPARING, /* the newest sparing table to all its places */
+	UDF_REPAIR_MIRROR,  /* the metadata file and its mirror from each other */
 	/* What no name leads to gets one, in lost+found. */
 	UDF_REPAIR_RECONNECT,
 	/* The tree. */

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes with files on them, ways to break them, and what is left."""
+
+import hashlib
+import os
+import struct
+import subprocess
+
+import repartition
+import store
+
+TREE = os.path.join(store.TOP, 'tests', 'rigs', 'tree')
+TAG_LVID = 9
+
+
+# What is broken, and how many files are lost by it, but for their names.
+DAMAGES = (
+    ('used_is_free', 0), ('free_is_taken', 0), ('link_count', 0),
+    ('integrity', 0), ('integrity_gone', 0), ('bitmap_header', 0),
+    ('parent', 0), ('anchor', 0), ('main_sequence', 0),
+    ('reserve_sequence', 0), ('icb_damaged', 1), ('dangling', 1),
+    ('extent_outside', 1), ('extent_short', 1), ('unique_id', 0),
+    ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 0),
+    ('everything', 1),
+)
+
+
+def work(mount, seed):
+    for verb, number in (('make', '0'), ('change', '1'), ('change', '2')):
+        subprocess.run([TREE, verb, seed, number, mount.path], check=True)
+    top = mount.file('more')
+    os.mkdir(top)
+    with open(os.path.join(top, 'holes'), 'wb') as file:
+        for at in (0, 1 << 20, 3 << 20):
+            file.seek(at)
+            file.write(b'data' * 1000)
+        file.truncate(5 << 20)
+        try:
+            store.fallocate(file.fileno(), store.KEEP_SIZE, 6 << 20, 1 << 20)
+        except OSError:
+            # Until UDF 1.50 there are no blocks behind the end.
+            pass
+    for i in range(40):
+        with open(os.path.join(top, f'f{i}'), 'wb') as file:
+            file.write(b'x' * (i * 331))
+    for i in range(0, 40, 3):
+        os.unlink(os.path.join(top, f'f{i}'))
+    os.link(os.path.join(top, 'f1'), os.path.join(top, 'f1 again'))
+    os.makedirs(os.path.join(top, 'a', 'b', 'c'))
+    try:
+        os.setxattr(os.path.join(top, 'f2'), 'user.one', b'1' * 5000)
+        os.setxattr(os.path.join(top, 'a'), 'user.two', b'2')
+    except OSError:
+        # Until UDF 1.50 there are none.
+        pass
+
+
+class Damage:
+    """Ways to break a volume of type 1 with blocks of 2048."""
+
+    def __init__(self, volume):
+        self.volume = volume
+
+    def find_icb(self, wanted):
+        """The lbn of the first ICB that wanted() likes."""
+        for lbn in range(self.volume.length):
+            block = self.volume.block(lbn)
+            if repartition.tag_of(block) in (repartition.TAG_FE,
+                                             repartition.TAG_EFE):
+                icb = repartition.Icb(block)
+                if wanted(icb):
+                    return lbn, icb
+        raise RuntimeError('no such ICB')
+
+    def large_file(self, skip=0):
+        seen = []
+
+        def wanted(icb):
+            if icb.file_type == 5 and not icb.embedded() and icb.size > 2048:
+                seen.append(icb)
+            return len(seen) == skip + 1 and seen[-1] is icb
+        return self.find_icb(wanted)
+
+    def put_icb(self, lbn, icb):
+        icb.seal(lbn)
+        self.volume.put(lbn, icb.block)
+
+    def bitmap(self):
+        """The lbn of the space bitmap."""
+        descriptor = self.volume.volume_block(
+            self.volume.find(repartition.TAG_PD)[0])
+        return struct.unpack_from('<II', descriptor, 56 + 8)[1]
+
+    def flip_bit(self, lbn):
+        at = 24 * 8 + lbn
+        number, bit = divmod(at, self.volume.size * 8)
+        block = self.volume.block(self.bitmap() + number)
+        block[bit // 8] ^= 1 << bit % 8
+        self.volume.put(self.bitmap() + number, block)
+
+    def used_is_free(self):
+        lbn, _ = self.large_file()
+        self.flip_bit(lbn)
+
+    def free_is_taken(self):
+        for lbn in range(self.volume.length - 500, self.volume.length - 490):
+            self.flip_bit(lbn)
+
+    def link_count(self):
+        lbn, icb = self.large_file()
+        struct.pack_into('<H', icb.block, 48, 7)
+        self.put_icb(lbn, icb)
+
+    def integrity(self):
+        for number in range(1024):
+            block = self.volume.volume_block(number)
+            if repartition.tag_of(block) == TAG_LVID:
+                struct.pack_into('<I', block, 80, 12345)
+                repartition.seal(block, number)
+                self.volume.put_volume_block(number, block)
+
+    def icb_damaged(self):
+        lbn, icb = self.large_file()
+        icb.block[60] ^= 0xFF
+        self.volume.put(lbn, icb.block)
+
+    def extent_outside(self):
+        lbn, icb = self.large_file()
+        struct.pack_into('<I', icb.block, icb.ads_at + 4, 0x7FFFFFF0)
+        self.put_icb(lbn, icb)
+
+    def extent_short(self):
+        lbn, icb = self.large_file()
+        struct.pack_into('<Q', icb.block, 56, icb.size + 100000)
+        self.put_icb(lbn, icb)
+
+    def shared_block(self):
+        _, one = self.large_file(0)
+        lbn, other = self.large_file(1)
+        at = struct.unpack_from('<I', one.block, one.ads_at + 4)[0]
+        struct.pack_into('<I', other.block, other.ads_at + 4, at)
+        self.put_icb(lbn, other)
+
+    def unique_id(self):
+        _, one = self.large_file(0)
+        lbn, other = self.large_file(1)
+        at = other.header - 16
+        other.block[at:at + 8] = one.block[at:at + 8]
+        self.put_icb(lbn, other)
+
+    def name_damaged(self):
+        lbn, icb = self.find_icb(lambda icb: icb.file_type == 4 and
+                                 icb.size > 1000 and not icb.embedded())
+        del lbn
+        _, data = icb.extents()[0]
+        block = self.volume.block(data)
+        block[512 + 20] ^= 0xFF
+        block[8] ^= 0xFF
+        self.volume.put(data, block)
+
+    def parent(self):
+        lbn, icb = self.find_icb(
+            lambda icb: icb.file_type == 4 and icb.embedded() and
+            icb.size > 40 and self.is_below_root(icb))
+        fid = icb.block[icb.ads_at:icb.ads_at + 40]
+        struct.pack_into('<I', fid, 24, lbn)
+        repartition.seal(fid, lbn)
+        icb.block[icb.ads_at:icb.ads_at + 40] = fid
+        self.put_icb(lbn, icb)
+
+    def reserve_sequence(self):
+        number = self.volume.find(repartition.TAG_LVD)[1]
+        self.volume.put_volume_block(number, bytes(self.volume.size))
+
+    def anchor(self):
+        self.volume.put_volume_block(repartition.AVDP_BLOCK,
+                                     bytes(self.volume.size))
+
+    def main_sequence(self):
+        number = self.volume.find(repartition.TAG_PD)[0]
+        self.volume.put_volume_block(number, b'\xff' * self.volume.size)
+
+    def integrity_gone(self):
+        for number in range(1024):
+            block = self.volume.volume_block(number)
+            if repartition.tag_of(block) == TAG_LVID:
+                self.volume.put_volume_block(number, bytes(self.volume.size))
+
+    def bitmap_header(self):
+        block = self.volume.block(self.bitmap())
+        block[8] ^= 0xFF
+        self.volume.put(self.bitmap(), block)
+
+    def directory_lost(self):
+        """The ICB of a directory that has files."""
+        lbn, icb = self.find_icb(
+            lambda icb: icb.file_type == 4 and not icb.embedded() and
+            icb.size > 400 and self.is_below_root(icb))
+        icb.block[60] ^= 0xFF
+        self.volume.put(lbn, icb.block)
+
+    def is_below_root(self, icb):
+        """Of the root and the system's streams the unique id is 0."""
+        return any(icb.block[icb.header - 16:icb.header - 8])
+
+    def dangling(self):
+        lbn, _ = self.find_icb(lambda icb: icb.file_type == 5)
+        self.volume.put(lbn, bytes(self.volume.size))
+
+    def streams_lost(self):
+        lbn, _ = self.find_icb(lambda icb: icb.file_type == 13 and
+                               self.is_below_root(icb))
+        self.volume.put(lbn, bytes(self.volume.size))
+
+    def everything(self):
+        self.anchor()
+        self.reserve_sequence()
+        self.used_is_free()
+        self.directory_lost()
+        self.extent_outside()
+        self.bitmap_header()
+
+
+def few_files(mount):
+    """Less than work() makes, for volumes that are tried in many states."""
+    for top in ('one', 'two'):
+        os.makedirs(mount.file(top, 'below', 'deeper'))
+        for i in range(12):
+            name = f'{top}{i}' + 'n' * (i * 9)
+            with open(mount.file(top, name), 'wb') as file:
+                file.write(f'{top} {i} '.encode() * (1 << i % 10))
+        with open(mount.file(top, 'below', 'deeper', 'last'), 'wb') as file:
+            file.write(top.encode() * 2000)
+    os.link(mount.file('one', 'one0'), mount.file('two', 'linked'))
+    os.symlink('one/one0', mount.file('link'))
+    os.setxattr(mount.file('one', 'one0'), 'user.short', b'value')
+    os.setxattr(mount.file('two', 'below'), 'user.long', b'value' * 1000)
+
+
+def contents(top):
+    """{path: digest} of all that can be read."""
+    found = {}
+    for path, _, names in os.walk(top):
+        for name in names:
+            full = os.path.join(path, name)
+            try:
+                if os.path.islink(full):
+                    data = os.readlink(full).encode()
+                else:
+                    with open(full, 'rb') as file:
+                        data = file.read()
+            except OSError:
+                continue
+            found[os.path.relpath(full, top)] = hashlib.sha256(
+                data).hexdigest()
+    return found
+
+
+def read(scratch, image):
+    """What can be read of a volume, without changing it; None: nothing."""
+    try:
+        with store.Mount(scratch, image, '--read-only') as mount:
+            found = contents(mount.path)
+            mount.unmount()
+    except RuntimeError:
+        return None
+    return found

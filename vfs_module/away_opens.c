@@ -10,11 +10,14 @@
 /* NTTIME counts 100 ns. */
 #define NTTIME_PER_MSEC 10000
 
-/* smbd's own timer may be this late. */
+/* smbd's own timer may be this late, where smbd cannot be asked. */
 #define AWAY_GRACE_MSEC 2000
 
 /* How long after the time-out to look whether smbd has given a handle up. */
 #define AWAY_LOOK_MSEC 100
+
+/* How long until the next look at one that could not be given up yet. */
+#define AWAY_AGAIN_MSEC 500
 
 /* A file that has such opens: looked at again when the timer fires. */
 struct away_file {
@@ -92,42 +95,39 @@ static uint32_t away_open_look(struct away_file *file,
 			       UINT32_MAX - AWAY_GRACE_MSEC);
 	enum samba_compat_handle handle;
 	uint64_t away_msec = 0;
+	bool given_up = false;
 	bool is_first = !entry->disconnected;
 
 	if (is_first && !owner->persistent) {
 		goto drop;
 	}
 
-	handle = samba_compat_ask_handle(away_msg_ctx,
-					 owner->persistent_id,
-					 &owner->create_guid,
-					 is_first);
+	handle = samba_compat_ask_handle(owner->persistent_id,
+					 &owner->create_guid);
 	if (handle == SAMBA_COMPAT_HANDLE_GONE) {
 		goto drop;
 	}
 	if (is_first) {
-		goto stamp;
+		open_state_stamp_away(file->state,
+				      &file->key,
+				      owner->persistent_id);
+		return timeout + AWAY_LOOK_MSEC;
 	}
 
 	away_msec = away_msec_since(entry->disconnect_time);
 	if (away_msec < timeout) {
 		return timeout - away_msec + AWAY_LOOK_MSEC;
 	}
-	if (away_msec < timeout + AWAY_GRACE_MSEC) {
-		return AWAY_GRACE_MSEC / 4;
+	if (handle == SAMBA_COMPAT_HANDLE_KEPT) {
+		become_root();
+		given_up = samba_compat_give_up_handle(owner->persistent_id);
+		unbecome_root();
+		if (!given_up) {
+			return AWAY_AGAIN_MSEC;
+		}
+	} else if (away_msec < timeout + AWAY_GRACE_MSEC) {
+		return AWAY_AGAIN_MSEC;
 	}
-	if (handle == SAMBA_COMPAT_HANDLE_UNKNOWN) {
-		goto drop;
-	}
-
-	/* It can be reclaimed still: smbd's timer was lost with its node. */
-	samba_compat_ask_handle(away_msg_ctx,
-				owner->persistent_id,
-				&owner->create_guid,
-				true);
-stamp:
-	open_state_stamp_away(file->state, &file->key, owner->persistent_id);
-	return timeout + AWAY_LOOK_MSEC;
 drop:
 	open_state_drop_away(file->state, &file->key, owner->persistent_id);
 	return 0;

@@ -133,23 +133,14 @@ enum samba_compat_handle {
 	SAMBA_COMPAT_HANDLE_UNKNOWN, /* this Samba cannot be asked */
 };
 
-/*
- * Ask smbd's database of opens; no record may be locked. With time_out smbd
- * is told to give the handle up when its time-out has passed, counted from
- * its disconnect or from now: for a handle whose smbd was killed it does not
- * do so by itself.
- */
+/* Ask smbd's database of opens; no record may be locked. */
 static inline enum samba_compat_handle
-samba_compat_ask_handle(struct messaging_context *msg_ctx,
-			uint64_t persistent_id,
-			const struct GUID *create_guid,
-			bool time_out)
+samba_compat_ask_handle(uint64_t persistent_id, const struct GUID *create_guid)
 {
 #ifdef HAVE_SMBXSRV_OPEN_GLOBAL
 	TALLOC_CTX *frame = talloc_stackframe();
 	const struct smbXsrv_open_global *global = NULL;
 	enum samba_compat_handle result = SAMBA_COMPAT_HANDLE_KEPT;
-	struct file_id file_id;
 	NTSTATUS status;
 
 	status = smbXsrv_open_global_lookup(frame,
@@ -157,29 +148,59 @@ samba_compat_ask_handle(struct messaging_context *msg_ctx,
 					    &global);
 	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
 		result = SAMBA_COMPAT_HANDLE_GONE;
-		goto done;
-	}
-	if (!NT_STATUS_IS_OK(status)) {
+	} else if (!NT_STATUS_IS_OK(status)) {
 		result = SAMBA_COMPAT_HANDLE_UNKNOWN;
-		goto done;
-	}
-	if (!GUID_equal(&global->create_guid, create_guid)) {
+	} else if (!GUID_equal(&global->create_guid, create_guid)) {
 		/* The number was given out again. */
 		result = SAMBA_COMPAT_HANDLE_GONE;
-		goto done;
 	}
-	if (time_out) {
-		file_id = global->file_id;
-		scavenger_schedule_disconnected(msg_ctx,
-						persistent_id,
-						&file_id,
-						global->name_hash);
-	}
-done:
 	TALLOC_FREE(frame);
 	return result;
 #else
 	return SAMBA_COMPAT_HANDLE_UNKNOWN;
+#endif
+}
+
+/*
+ * The time-out of a handle that nobody has is over: give it up, as smbd's
+ * scavenger does, which for a handle whose smbd was killed has no timer. Its
+ * timer is not to be had either: when it fires it deletes a handle whose smbd
+ * is dead, be it for a moment only and for the second time. False: somebody
+ * has the handle, or it cannot be told. Needs root; no record may be locked.
+ */
+static inline bool
+samba_compat_give_up_handle(uint64_t persistent_id)
+{
+#ifdef HAVE_SMBXSRV_OPEN_GLOBAL
+	TALLOC_CTX *frame = talloc_stackframe();
+	const struct smbXsrv_open_global *global = NULL;
+	NTSTATUS status;
+	bool ok = false;
+
+	status = smbXsrv_open_global_lookup(frame,
+					    (uint32_t)persistent_id,
+					    &global);
+	if (!NT_STATUS_IS_OK(status)) {
+		goto done;
+	}
+	/* Refused while its smbd lives, or smbd's own clock says later. */
+	status = smbXsrv_open_cleanup(persistent_id);
+	if (!NT_STATUS_IS_OK(status)) {
+		goto done;
+	}
+	ok = share_mode_cleanup_disconnected(global->file_id,
+					     persistent_id,
+					     global->name_hash);
+	if (!ok) {
+		DBG_WARNING("the share mode of the open 0x%"PRIx64" stays\n",
+			    persistent_id);
+	}
+	ok = true;
+done:
+	TALLOC_FREE(frame);
+	return ok;
+#else
+	return false;
 #endif
 }
 

@@ -163,6 +163,61 @@ def check_killed_late(tap, place, server):
     other.disconnect()
 
 
+def cleanupd_of(server):
+    """smbd's process that cleans up after its dead siblings."""
+    for name in os.listdir('/proc'):
+        try:
+            with open(f'/proc/{name}/stat', encoding='utf-8',
+                      errors='replace') as file:
+                comm, rest = file.read().split('(', 1)[1].rsplit(')', 1)
+        except (OSError, IndexError):
+            continue
+        if comm.startswith('smbd-cleanupd') and \
+                int(rest.split()[1]) == server.pid:
+            return int(name)
+    raise RuntimeError('no smbd-cleanupd')
+
+
+def check_killed_again(tap, place, server):
+    """smbd is killed, the handle reclaimed, and smbd killed again: the module
+    has started no clock with the first death that ends the handle after the
+    second. smbd itself does (docs/FAILOVER.md), when its cleanupd learns of
+    the death: it is stopped meanwhile."""
+    timeout = 8
+    place.fill('again')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('again', persistent=True, lease=False,
+                                 timeout=timeout * 1000)
+    handle.purge(wire.ENABLED)
+    # Open already: an open now would have smbd start that clock as well.
+    other, other_handle = open_other(server, 'again')
+    cleanupd = cleanupd_of(server)
+    os.kill(cleanupd, signal.SIGSTOP)
+    try:
+        cases.kill_and_wait(cases.smbd_of(server, client))
+        began = time.monotonic()
+        tap.equal(other_handle.set_end_of_file(100), wire.PURGE_FAILED,
+                  'killed again: the sum is seen')
+        time.sleep(0.5)
+        client, handle = cases.reclaim(client, server, handle)
+        time.sleep(max(0, began + timeout - 3 - time.monotonic()))
+        cases.kill_and_wait(cases.smbd_of(server, client))
+        time.sleep(max(0, began + timeout + 1.5 - time.monotonic()))
+        try:
+            client, handle = cases.reclaim(client, server, handle, 0)
+            tap.equal(cases.take_all(handle), 1,
+                      'killed again: the handle and its count are back')
+            handle.close()
+        except wire.Refused as error:
+            tap.result(False,
+                       'killed again: the handle and its count are back',
+                       error)
+    finally:
+        os.kill(cleanupd, signal.SIGCONT)
+    other.disconnect()
+    client.disconnect()
+
+
 def check_stopped(tap, place, server):
     """All of smbd is killed, the volume moves, and smbd is started again."""
     place.fill('stopped')
@@ -298,6 +353,7 @@ def main():
         if persistent:
             check_killed(tap, place, server)
             check_killed_late(tap, place, server)
+            check_killed_again(tap, place, server)
             server = check_stopped(tap, place, server)
         else:
             check_record(tap, place, server)

@@ -16,8 +16,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 PARTS := unit store samba kernel packages docs failover
 
-.PHONY: all newest deps demo run stop check $(PARTS:%=check-%) check-versions \
-	install bench deb clean help
+.PHONY: all newest deps demo demo-failover run stop check $(PARTS:%=check-%) \
+	check-versions install bench deb clean help
 
 all: deps
 	@BUILD='$(BUILD)' tools/build build $(TARGETS)
@@ -30,6 +30,8 @@ help:
 
 #: make               build everything that is missing or out of date
 #: make demo          show both control codes at work (as root)
+#: make demo-failover a volume moves to another node under an open handle
+#:                    (as root; gets Samba 4.25, for itself only)
 #: make run           the demo's server, left running;  make stop ends it
 #: make check         every test;  the parts:
 #: make check-unit, check-store, check-samba, check-kernel, check-packages,
@@ -50,6 +52,10 @@ help:
 demo: all
 	@tools/deps demo
 	@BUILD='$(BUILD_DIR)' demo/demo
+
+demo-failover: all
+	@tools/deps demo-failover
+	@BUILD='$(BUILD_DIR)' demo/failover
 
 run: all
 	@tools/deps demo

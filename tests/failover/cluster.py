@@ -53,6 +53,23 @@ class Cluster:
             facts['PASSWORD2'])
 
 
+def start(command):
+    """Run it to its end, also when we are interrupted: it takes down what
+    it brought up."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True,
+                          errors='replace') as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.communicate()
+            raise
+    if process.returncode != 0:
+        raise RuntimeError(f'{shlex.join(command)} failed with '
+                           f'{process.returncode}:\n{said}')
+
+
 class Place(rig.Rig):
     """A Rig with clusters."""
 
@@ -78,5 +95,5 @@ class Place(rig.Rig):
         self.callback(subprocess.run, [tool, 'stop', directory],
                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                       check=False)
-        rig.run(*command)
+        start(command)
         return Cluster(directory)

@@ -160,7 +160,9 @@ void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
 			continue;
 		}
 		set_bit(check->used, block);
-		check->summary->used_blocks++;
+		/* Of the metadata partition they are in the metadata file's. */
+		check->summary->used_blocks +=
+			block < check->info->partition_blocks;
 	}
 	if (shared > 0) {
 		udf_check_found(check, UDF_FINDING_SHARED_BLOCK,

@@ -27,6 +27,9 @@
  * may not outlive the old name of a file that came in its place, hence step 4
  * before 5.
  *
+ * When the metadata partition has grown (metadata_growth.h), the ICBs of its
+ * files are written in step 2, and its new blocks are free after the commit.
+ *
  * Many callers that wait at once are served by one commit.
  */
 #include <errno.h>
@@ -80,6 +83,7 @@ struct snapshot {
 	struct committed_node *nodes;
 	size_t node_count;
 	struct udf_run_list released;
+	bool has_growth; /* of the metadata partition */
 	enum phase icb_phase; /* of the node that is being encoded */
 	bool only_no_spare; /* all that went wrong were bad packets */
 };
@@ -188,6 +192,13 @@ static int image_add(struct snapshot *snapshot, enum phase phase, uint32_t lbn,
 static int store_bitmap(void *private_data, uint32_t lbn, const uint8_t *block)
 {
 	return image_add(private_data, PHASE_NEW, lbn, block);
+}
+
+/* An ICB of a metadata partition's files, behind what it leads to. */
+static int store_metadata_icb(void *private_data, uint32_t lbn,
+			      const uint8_t *block)
+{
+	return image_add(private_data, PHASE_NAMES, lbn, block);
 }
 
 static int store_node(void *private_data, uint32_t lbn, const uint8_t *block,
@@ -308,7 +319,14 @@ static int snapshot_take(struct snapshot *snapshot)
 		udf_volume_forget(fs->volume, run->lbn, run->count);
 	}
 	ret = udf_space_store(&fs->space, store_bitmap, snapshot);
-	return result < 0 ? result : ret;
+	result = result < 0 ? result : ret;
+	if (fs->growth_pending) {
+		snapshot->has_growth = true;
+		ret = udf_volume_metadata_encode(fs->volume,
+						 store_metadata_icb, snapshot);
+		result = result < 0 ? result : ret;
+	}
+	return result;
 }
 
 static int image_compare(const void *a, const void *b)
@@ -464,6 +482,9 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 	}
 	if (result < 0) {
 		udf_space_mark_all_dirty(&fs->space);
+	} else if (snapshot->has_growth) {
+		fs->growth_pending = false;
+		udf_space_use_growth(udf_space_for_metadata(&fs->space));
 	}
 	pthread_rwlock_unlock(&fs->operations);
 

@@ -27,12 +27,16 @@
 #include "directory.h"
 #include "file.h"
 #include "fs.h"
+#include "metadata_growth.h"
 #include "operation.h"
 #include "owners.h"
 #include "recover.h"
 
 /* Shown for an owner that UDF calls "not specified". */
 #define NOBODY 65534u
+
+/* So often may the metadata partition grow for one operation. */
+#define GROWTHS_MAX 8u
 
 /* Names that any file system user expects to fit. */
 #define NAME_MAX_SHOWN 254u
@@ -148,43 +152,30 @@ static bool has_failed_blocks(struct udf_fs *fs)
 	return ret == 0 && failed.count > 0;
 }
 
-/* There may be room for data, but none for a file. */
-static void tell_metadata_full(struct udf_fs *fs)
+/* Would a commit make room, for an operation that was not done yet again? */
+static bool is_commit_worth_it(struct udf_fs *fs, int result)
 {
-	struct udf_space *metadata = udf_space_for_metadata(&fs->space);
-
-	if (metadata == &fs->space || udf_space_free(metadata) > 0 ||
-	    udf_space_free(&fs->space) == 0 ||
-	    __atomic_exchange_n(&fs->told_full, true, __ATOMIC_ACQ_REL)) {
-		return;
+	if (result == -ENOSPC && udf_space_has_released(&fs->space)) {
+		return true;
 	}
-	udf_volume_log(fs->volume, UDF_LOG_WARNING,
-		       "the metadata partition is full: no more files and "
-		       "directories can be made before some are removed");
+	return (result == -ENOSPC || result == -EIO) && has_failed_blocks(fs);
 }
 
 bool udf_operation_again(struct udf_fs *fs, int result, unsigned int *tries)
 {
-	bool worth_it = false;
-
 	udf_operation_reap(fs);
-	if (result == -ENOSPC) {
-		tell_metadata_full(fs);
-	}
-	if (*tries > 0) {
+	if (*tries > GROWTHS_MAX) {
 		return false;
 	}
-	if (result == -ENOSPC) {
-		worth_it = udf_space_has_released(&fs->space);
+	if (*tries == 0 && is_commit_worth_it(fs, result)) {
+		(*tries)++;
+		return udf_commit(fs) == 0;
 	}
-	if (!worth_it && (result == -ENOSPC || result == -EIO)) {
-		worth_it = has_failed_blocks(fs);
+	if (result == -ENOSPC && udf_metadata_is_short(fs)) {
+		(*tries)++;
+		return udf_metadata_grow(fs) == 0;
 	}
-	if (!worth_it) {
-		return false;
-	}
-	(*tries)++;
-	return udf_commit(fs) == 0;
+	return false;
 }
 
 static int read_file_set(struct udf_fs *fs)
@@ -317,6 +308,7 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	fs->directories = integrity.directories;
 	fs->integrity_open = !integrity.closed;
 	fs->repairing = options->repair;
+	fs->growth_pending = udf_volume_metadata_is_stale(fs->volume);
 	open_space(fs, &integrity, options->repair);
 	ret = read_root(fs);
 	if (ret < 0) {

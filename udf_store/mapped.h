@@ -42,21 +42,30 @@ int udf_mapped_open_virtual(struct udf_partition *physical,
 void udf_mapped_free(struct udf_mapped *mapped);
 
 /* Logical blocks of the partition. */
-uint32_t udf_mapped_blocks(const struct udf_mapped *mapped);
+uint32_t udf_mapped_blocks(struct udf_mapped *mapped);
 
 /*
  * Read count blocks from block on; -EUCLEAN: they are not all within the
  * partition. What the metadata file cannot give is taken from its mirror.
  * -EIO, also for a block that is nowhere.
  */
-int udf_mapped_read(const struct udf_mapped *mapped, uint32_t block,
+int udf_mapped_read(struct udf_mapped *mapped, uint32_t block,
 		    uint32_t count, void *buf);
+
+/*
+ * A volume that was not closed may have been cut off while its metadata grew:
+ * what not both the metadata file and its mirror have is not used yet. Let
+ * them end where the shorter one does; udf_mapped_encode() says so on the
+ * medium.
+ */
+void udf_mapped_cut(struct udf_mapped *mapped);
+bool udf_mapped_was_cut(const struct udf_mapped *mapped);
 
 /*
  * Is a metadata partition such that we can keep its main file, mirror and
  * bitmap right? If not, the reason is put into text. -ENOMEM.
  */
-int udf_mapped_judge(const struct udf_mapped *mapped, bool *can_write,
+int udf_mapped_judge(struct udf_mapped *mapped, bool *can_write,
 		     char *text, size_t len);
 
 /*
@@ -65,11 +74,11 @@ int udf_mapped_judge(const struct udf_mapped *mapped, bool *can_write,
  * -EUCLEAN as above. When one of the two files takes them and the other does
  * not, it is an error all the same.
  */
-int udf_mapped_write(const struct udf_mapped *mapped, uint32_t block,
+int udf_mapped_write(struct udf_mapped *mapped, uint32_t block,
 		     uint32_t count, const void *buf, bool unmanaged);
 
 /* As udf_partition_forget(), for the places of these blocks. */
-void udf_mapped_forget(const struct udf_mapped *mapped, uint32_t block,
+void udf_mapped_forget(struct udf_mapped *mapped, uint32_t block,
 		       uint32_t count);
 
 /*
@@ -77,18 +86,18 @@ void udf_mapped_forget(const struct udf_mapped *mapped, uint32_t block,
  * metadata file, and in the mirror. Returns how many places, at most two; 0:
  * nowhere.
  */
-unsigned int udf_mapped_places(const struct udf_mapped *mapped, uint32_t block,
+unsigned int udf_mapped_places(struct udf_mapped *mapped, uint32_t block,
 			       uint32_t places[2]);
 
 /* The other way round: what block is at this one; UINT32_MAX: none. */
-uint32_t udf_mapped_block_at(const struct udf_mapped *mapped, uint32_t lbn);
+uint32_t udf_mapped_block_at(struct udf_mapped *mapped, uint32_t lbn);
 
 /*
  * The metadata bitmap file: its bytes, 0 when there is none, and the lbn of
  * its block i, UINT32_MAX when it has no such block.
  */
-uint32_t udf_mapped_bitmap_bytes(const struct udf_mapped *mapped);
-uint32_t udf_mapped_bitmap_lbn(const struct udf_mapped *mapped, uint32_t i);
+uint32_t udf_mapped_bitmap_bytes(struct udf_mapped *mapped);
+uint32_t udf_mapped_bitmap_lbn(struct udf_mapped *mapped, uint32_t i);
 
 /*
  * All blocks of the physical partition that the files of a metadata partition
@@ -97,7 +106,7 @@ uint32_t udf_mapped_bitmap_lbn(const struct udf_mapped *mapped, uint32_t i);
  */
 typedef int (*udf_mapped_visit_fn)(void *private_data, const char *name,
 				   uint32_t lbn, uint32_t count);
-int udf_mapped_each_run(const struct udf_mapped *mapped,
+int udf_mapped_each_run(struct udf_mapped *mapped,
 			udf_mapped_visit_fn visit, void *private_data);
 
 /*
@@ -105,9 +114,43 @@ int udf_mapped_each_run(const struct udf_mapped *mapped,
  * in used (least significant first). *differ: blocks that are not the same or
  * that only one of them can give. With repair the one that has a block gives
  * it to the other; when both do, main to mirror, unless that has a valid
- * descriptor and main none. Blocks that neither has are not counted. -ENOMEM, or the error of a write.
+ * descriptor and main none. Blocks that neither has are not counted. -ENOMEM,
+ * or the error of a write.
  */
-int udf_mapped_compare(const struct udf_mapped *mapped, const uint8_t *used,
+int udf_mapped_compare(struct udf_mapped *mapped, const uint8_t *used,
 		       bool repair, uint32_t *differ);
+
+/*
+ * Growth of a metadata partition. Its files grow by whole allocation units,
+ * each a run that begins on a multiple of the alignment unit (UDF 2.60
+ * 2.2.10; both in blocks, at least 1). duplicate: the mirror has blocks of its
+ * own. udf_mapped_end(): the lbn behind the last run of the metadata file.
+ */
+void udf_mapped_units(const struct udf_mapped *mapped, uint32_t *allocation,
+		      uint32_t *alignment, bool *duplicate);
+uint32_t udf_mapped_end(struct udf_mapped *mapped);
+
+struct udf_metadata_growth {
+	uint32_t count;	 /* blocks more */
+	uint32_t main;	 /* where they are: lbn */
+	uint32_t mirror; /* the same as main, unless duplicate */
+	uint32_t bitmap; /* the bitmap's new place: lbn, one run */
+	uint32_t bitmap_bytes;
+};
+
+/*
+ * Let the files have these blocks. The runs that the bitmap had are given to
+ * old_bitmap. Nothing is written. -ENOSPC: the ICB of a file has no room for
+ * one more run; -ENOMEM, -EUCLEAN: nothing is changed.
+ */
+int udf_mapped_grow(struct udf_mapped *mapped,
+		    const struct udf_metadata_growth *growth,
+		    udf_mapped_visit_fn old_bitmap, void *private_data);
+
+/* The blocks of the three files' ICBs as they shall be on the medium. */
+typedef int (*udf_mapped_store_fn)(void *private_data, uint32_t lbn,
+				   const uint8_t *block);
+int udf_mapped_encode(struct udf_mapped *mapped, udf_mapped_store_fn store,
+		      void *private_data);
 
 #endif /* UDF_STORE_MAPPED_H */

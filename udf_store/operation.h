@@ -18,8 +18,9 @@ void udf_operation_end(struct udf_fs *fs);
 
 /*
  * After the end: release what nobody uses any more. When the operation found
- * no space, though a commit would free some, commit and say true, once: the
- * caller does it again.
+ * no space, though a commit would free some or the metadata partition can
+ * grow, have that done and say true, a few times at most: the caller does it
+ * again. *tries is 0 the first time.
  */
 bool udf_operation_again(struct udf_fs *fs, int result, unsigned int *tries);
 

@@ -726,7 +726,17 @@ static int rebuild_space(struct walk *walk, uint64_t *changed)
 static int repair_mirror(struct walk *walk)
 {
 	uint32_t differ = 0;
-	int ret = udf_volume_metadata_compare(walk->fs->volume,
+	int ret = 0;
+
+	if (walk->fs->growth_pending && walk->unreadable > 0) {
+		udf_volume_log(walk->fs->volume, UDF_LOG_WARNING,
+			       "the volume is read-only for us: its metadata "
+			       "file and the mirror are not of the same "
+			       "length, and parts are unreadable");
+		walk->fs->read_only = true;
+		return 0;
+	}
+	ret = udf_volume_metadata_compare(walk->fs->volume,
 					      walk->used_metadata, true,
 					      &differ);
 

@@ -345,8 +345,8 @@ int udf_space_open(struct udf_space *space, struct udf_volume *volume,
 		.bitmap_bytes = info->metadata_bitmap_bytes,
 	};
 	space->metadata = metadata;
-	ret = space_open(metadata, info->mapped_blocks, metadata_free, rebuild,
-			 repair);
+	ret = space_open(metadata, udf_volume_metadata_blocks(volume),
+			 metadata_free, rebuild, repair);
 	space->damaged = space->damaged || metadata->damaged;
 out:
 	if (ret < 0) {
@@ -536,6 +536,7 @@ int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
 		available = space->free_blocks - space->reserved_blocks;
 	}
 	if (available == 0) {
+		space->wanted = wanted;
 		ret = -ENOSPC;
 		goto out;
 	}
@@ -559,6 +560,218 @@ out:
 	return ret;
 }
 
+/* The aligned part of a free run that is whole units long; its length. */
+static uint32_t aligned_part(uint32_t run, uint32_t unit, uint32_t alignment,
+			     uint32_t *first)
+{
+	uint32_t skip = (alignment - *first % alignment) % alignment;
+
+	if (run <= skip) {
+		return 0;
+	}
+	*first += skip;
+	return (run - skip) / unit * unit;
+}
+
+/* The first such run of the wanted length, or the longest. */
+static int aligned_search(struct udf_space *space, uint32_t goal,
+			  uint32_t unit, uint32_t alignment, uint32_t wanted,
+			  uint32_t *lbn, uint32_t *length)
+{
+	uint64_t bit = 0;
+	uint32_t first = bit_chunk(space, goal, &bit);
+
+	*length = 0;
+	for (uint32_t n = 0; n <= space->chunk_count; n++) {
+		uint32_t index = (first + n) % space->chunk_count;
+		uint32_t from = n == 0 ? goal : chunk_first_lbn(space, index);
+		int ret = chunk_load(space, index);
+
+		if (ret < 0) {
+			return ret;
+		}
+		while (space->chunks[index].free > 0) {
+			uint32_t found = 0;
+			uint32_t run = chunk_find_run(space, index, from,
+						      UINT32_MAX, &found);
+			uint32_t part = 0;
+
+			if (run == 0) {
+				break;
+			}
+			from = found + run;
+			part = aligned_part(run, unit, alignment, &found);
+			if (part > *length) {
+				*lbn = found;
+				*length = part;
+			}
+			if (*length >= wanted) {
+				*length = wanted;
+				return 0;
+			}
+		}
+	}
+	return *length > 0 ? 0 : -ENOSPC;
+}
+
+int udf_space_allocate_aligned(struct udf_space *space, uint32_t goal,
+			       uint32_t unit, uint32_t alignment,
+			       uint32_t *count, uint32_t *lbn)
+{
+	uint32_t wanted = *count / unit * unit;
+	uint32_t length = 0;
+	uint32_t found = 0;
+	uint64_t available = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	if (space->free_blocks > space->reserved_blocks) {
+		available = space->free_blocks - space->reserved_blocks;
+	}
+	if (wanted > available) {
+		wanted = (uint32_t)available / unit * unit;
+	}
+	if (wanted == 0) {
+		ret = -ENOSPC;
+		goto out;
+	}
+	ret = aligned_search(space, goal_within(space, goal), unit, alignment,
+			     wanted, &found, &length);
+	if (ret == 0) {
+		ret = run_mark(space, found, length, false);
+	}
+	if (ret == 0) {
+		*lbn = space->base + found;
+		*count = length;
+	}
+out:
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
+uint32_t udf_space_wanted(struct udf_space *space)
+{
+	uint32_t wanted = 0;
+
+	pthread_mutex_lock(&space->lock);
+	if (space->free_blocks < space->reserved_blocks + space->wanted) {
+		wanted = space->wanted;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return wanted;
+}
+
+int udf_space_load_all(struct udf_space *space)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	for (uint32_t i = 0; i < space->chunk_count && ret == 0; i++) {
+		ret = chunk_load(space, i);
+	}
+	pthread_mutex_unlock(&space->lock);
+	return ret;
+}
+
+/* Chunks for a longer bitmap, with the bytes of those there are. */
+static struct udf_space_chunk *chunks_for(struct udf_space *space,
+					  uint32_t bitmap_bytes,
+					  uint32_t count)
+{
+	uint32_t before = space->bitmap_bytes;
+	struct udf_space_chunk *chunks = calloc(count, sizeof(*chunks));
+	bool good = chunks != NULL;
+
+	space->bitmap_bytes = bitmap_bytes;
+	for (uint32_t i = 0; i < count && good; i++) {
+		chunks[i].bytes = calloc(1, space->chunk_bytes);
+		chunks[i].dirty = calloc(chunk_blocks(space, i),
+					 sizeof(*chunks[i].dirty));
+		good = chunks[i].bytes != NULL && chunks[i].dirty != NULL;
+		if (good && i < space->chunk_count) {
+			memcpy(chunks[i].bytes, space->chunks[i].bytes,
+			       space->chunk_bytes);
+			chunks[i].free = space->chunks[i].free;
+		}
+	}
+	if (good) {
+		return chunks;
+	}
+	space->bitmap_bytes = before;
+	for (uint32_t i = 0; chunks != NULL && i < count; i++) {
+		free(chunks[i].bytes);
+		free(chunks[i].dirty);
+	}
+	free(chunks);
+	return NULL;
+}
+
+static int space_grow(struct udf_space *space, uint32_t bits,
+		      uint32_t bitmap_bytes)
+{
+	uint32_t count = (bitmap_bytes - 1) / space->chunk_bytes + 1;
+	struct udf_space_bitmap bitmap = { .bits = 0 };
+	struct udf_space_chunk *chunks = NULL;
+	int ret = 0;
+
+	ret = decode_space_bitmap(space->chunks[0].bytes, space->chunk_bytes,
+				  UDF_ANY_LOCATION, &bitmap);
+	if (ret < 0) {
+		return ret;
+	}
+	chunks = chunks_for(space, bitmap_bytes, count);
+	if (chunks == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < space->chunk_count; i++) {
+		free(space->chunks[i].bytes);
+		free(space->chunks[i].dirty);
+	}
+	free(space->chunks);
+	space->chunks = chunks;
+	space->chunk_count = count;
+	for (uint32_t lbn = space->bits; lbn < bits; lbn++) {
+		uint64_t bit = 0;
+		uint32_t index = bit_chunk(space, lbn, &bit);
+
+		chunks[index].bytes[bit / 8] |= (uint8_t)(1u << (bit % 8));
+	}
+	bitmap.bits = bits;
+	bitmap.bytes = bits / 8 + (bits % 8 != 0);
+	bitmap.tag.location = bitmap_lbn(space, 0);
+	ret = encode_space_bitmap(&bitmap, chunks[0].bytes, space->chunk_bytes);
+	space->grown_bits = bits;
+	return ret < 0 ? ret : 0;
+}
+
+int udf_space_grow(struct udf_space *space, uint32_t bits,
+		   uint32_t bitmap_bytes)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&space->lock);
+	ret = space_grow(space, bits, bitmap_bytes);
+	pthread_mutex_unlock(&space->lock);
+	if (ret == 0) {
+		udf_space_mark_all_dirty(space);
+	}
+	return ret;
+}
+
+void udf_space_use_growth(struct udf_space *space)
+{
+	pthread_mutex_lock(&space->lock);
+	if (space->grown_bits > space->bits) {
+		space->free_blocks += space->grown_bits - space->bits;
+		space->bits = space->grown_bits;
+		for (uint32_t i = 0; i < space->chunk_count; i++) {
+			space->chunks[i].free = chunk_count_free(space, i);
+		}
+	}
+	space->grown_bits = 0;
+	pthread_mutex_unlock(&space->lock);
+}
+
 /* Does the bitmap describe these blocks? */
 static bool is_within(const struct udf_space *space, uint32_t lbn,
 		      uint64_t count)
@@ -575,6 +788,7 @@ int udf_space_reserve(struct udf_space *space, uint32_t count)
 
 	pthread_mutex_lock(&space->lock);
 	if (space->free_blocks < space->reserved_blocks + count) {
+		space->wanted = count;
 		ret = -ENOSPC;
 	} else {
 		space->reserved_blocks += count;

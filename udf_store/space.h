@@ -48,6 +48,8 @@ struct udf_space {
 	struct udf_space *metadata; /* NULL: none, or it is that itself */
 	bool is_metadata;
 	uint32_t base; /* lbn of the partition's first block */
+	uint32_t wanted; /* blocks that could not be had; 0: none */
+	uint32_t grown_bits; /* what bits will be after a commit; 0: the same */
 	uint32_t bitmap_bytes;
 	pthread_mutex_t lock;
 	struct udf_space_chunk *chunks;
@@ -90,6 +92,14 @@ struct udf_space *udf_space_for_metadata(struct udf_space *space);
  */
 int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
 		       uint32_t *lbn);
+
+/*
+ * As udf_space_allocate(), but the run begins on a multiple of alignment in the
+ * partition, and its length is a multiple of unit. -ENOSPC: there is none.
+ */
+int udf_space_allocate_aligned(struct udf_space *space, uint32_t goal,
+			       uint32_t unit, uint32_t alignment,
+			       uint32_t *count, uint32_t *lbn);
 
 /* Blocks promised to the commit: it takes them with udf_space_take(). */
 int udf_space_reserve(struct udf_space *space, uint32_t count);
@@ -134,6 +144,20 @@ typedef int (*udf_space_store_fn)(void *private_data, uint32_t lbn,
 int udf_space_store(struct udf_space *space, udf_space_store_fn store,
 		    void *private_data);
 void udf_space_mark_all_dirty(struct udf_space *space);
+
+/*
+ * The metadata partition grows: how many blocks were last asked of it in vain,
+ * 0: none, or there are enough now. Then its bitmap describes bits blocks, in
+ * a file of so many bytes, which the volume knows already and where all of it
+ * will be stored. The new blocks are free from udf_space_use_growth() on, when
+ * all that is on the medium.
+ */
+uint32_t udf_space_wanted(struct udf_space *space);
+/* Have all of the bitmap in memory: the old place is not read any more. */
+int udf_space_load_all(struct udf_space *space);
+int udf_space_grow(struct udf_space *space, uint32_t bits,
+		   uint32_t bitmap_bytes);
+void udf_space_use_growth(struct udf_space *space);
 
 /*
  * Replace the bitmap of this one by a computed one (recover.c): used has one

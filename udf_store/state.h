@@ -53,6 +53,7 @@ struct udf_fs {
 	pthread_mutex_t counters_lock;
 	bool integrity_open; /* the LVID on the medium says open */
 	bool told_full; /* the log says that the metadata partition is full */
+	bool growth_pending; /* its files' ICBs have to be written; operations */
 	uint64_t next_unique_id;
 	uint32_t files;
 	uint32_t directories;

@@ -465,18 +465,45 @@ static int start_verify(struct udf_volume *volume, size_t limit)
 /* Can we write the metadata partition? */
 static int judge_metadata(struct udf_volume *volume)
 {
+	struct udf_volume_info *info = &volume->info;
+	const struct udf_integrity_sequence *sequence = &volume->integrity;
 	char reason[UDF_TEXT_LEN] = "";
 	bool can_write = false;
 	int ret = 0;
 
-	volume->info.metadata_bitmap_bytes =
-		udf_mapped_bitmap_bytes(volume->mapped);
+	info->metadata_bitmap_bytes = udf_mapped_bitmap_bytes(volume->mapped);
+	if (!info->read_only && sequence->lvid.type == UDF_LVID_OPEN) {
+		udf_mapped_cut(volume->mapped);
+	}
 	ret = udf_mapped_judge(volume->mapped, &can_write, reason,
 			       sizeof(reason));
 	if (ret == 0 && !can_write) {
 		make_read_only(volume, "%s", reason);
 	}
 	return ret;
+}
+
+/* How many blocks the partition has, or can get. */
+static int count_mapped(struct udf_volume *volume)
+{
+	struct udf_volume_info *info = &volume->info;
+	uint32_t blocks = udf_mapped_blocks(volume->mapped);
+	uint32_t room = UINT32_MAX - info->partition_blocks;
+
+	if (blocks > room) {
+		udf_log(&volume->log, UDF_LOG_ERROR,
+			"damaged UDF volume: its %s partition has %u blocks",
+			info->has_metadata ? "metadata" : "virtual", blocks);
+		return -EUCLEAN;
+	}
+	info->mapped_blocks = blocks;
+	if (info->has_metadata && !info->read_only) {
+		info->mapped_blocks = info->partition_blocks < room
+					      ? info->partition_blocks
+					      : room;
+	}
+	info->address_blocks = info->partition_blocks + info->mapped_blocks;
+	return 0;
 }
 
 /* The partition that lies in the one we have. */
@@ -497,16 +524,10 @@ static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
 	if (ret != 0) {
 		return ret;
 	}
-	info->mapped_blocks = udf_mapped_blocks(volume->mapped);
-	if (info->mapped_blocks > UINT32_MAX - info->partition_blocks) {
-		udf_log(&volume->log, UDF_LOG_ERROR,
-			"damaged UDF volume: its %s partition has %u blocks",
-			map->kind == UDF_MAP_VIRTUAL ? "virtual" : "metadata",
-			info->mapped_blocks);
-		return -EUCLEAN;
+	if (info->has_metadata) {
+		ret = judge_metadata(volume);
 	}
-	info->address_blocks += info->mapped_blocks;
-	return info->has_metadata ? judge_metadata(volume) : 0;
+	return ret == 0 ? count_mapped(volume) : ret;
 }
 
 /*
@@ -804,6 +825,49 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 		return 0;
 	}
 	return udf_mapped_each_run(volume->mapped, visit, private_data);
+}
+
+uint32_t udf_volume_metadata_blocks(const struct udf_volume *volume)
+{
+	return volume->info.has_metadata ? udf_mapped_blocks(volume->mapped)
+					 : 0;
+}
+
+bool udf_volume_metadata_is_stale(const struct udf_volume *volume)
+{
+	return volume->info.has_metadata && udf_mapped_was_cut(volume->mapped);
+}
+
+void udf_volume_metadata_units(const struct udf_volume *volume,
+			       uint32_t *allocation, uint32_t *alignment,
+			       bool *duplicate)
+{
+	udf_mapped_units(volume->mapped, allocation, alignment, duplicate);
+}
+
+uint32_t udf_volume_metadata_end(const struct udf_volume *volume)
+{
+	return udf_mapped_end(volume->mapped);
+}
+
+int udf_volume_metadata_grow(struct udf_volume *volume,
+			     const struct udf_metadata_growth *growth,
+			     udf_volume_run_fn old_bitmap, void *private_data)
+{
+	uint32_t limit = volume->info.mapped_blocks;
+	uint32_t blocks = udf_mapped_blocks(volume->mapped);
+
+	if (blocks > limit || growth->count > limit - blocks) {
+		return -ENOSPC;
+	}
+	return udf_mapped_grow(volume->mapped, growth, old_bitmap,
+			       private_data);
+}
+
+int udf_volume_metadata_encode(struct udf_volume *volume,
+			       udf_volume_store_fn store, void *private_data)
+{
+	return udf_mapped_encode(volume->mapped, store, private_data);
 }
 
 int udf_volume_metadata_compare(struct udf_volume *volume, const uint8_t *used,

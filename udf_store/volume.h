@@ -49,7 +49,9 @@ struct udf_volume_info {
 	uint32_t partition_blocks; /* logical blocks of the partition */
 	uint16_t partition_ref;	   /* its partition reference number */
 	uint16_t mapped_ref;	   /* that of the mapped partition */
-	uint32_t mapped_blocks;	   /* its logical blocks; 0: there is none */
+	/* Its logical blocks, 0: there is none. Of a metadata partition that
+	 * we write, and which may grow: as many as it can get. */
+	uint32_t mapped_blocks;
 	uint32_t address_blocks;   /* both together: every lbn is below */
 	uint32_t packet_blocks;	   /* blocks of a sparing packet; 0: none */
 	uint16_t revision;	   /* of the file system, BCD: 0x0201 */
@@ -63,7 +65,7 @@ struct udf_volume_info {
 	uint32_t space_bitmap_bytes;
 	/* A metadata partition, where ICBs, AEDs and directories go. */
 	bool has_metadata;
-	uint32_t metadata_bitmap_bytes; /* its own bitmap; 0: none */
+	uint32_t metadata_bitmap_bytes; /* its bitmap at the open; 0: none */
 	uint8_t volume_id[UDF_VOLUME_ID_LEN]; /* identity, see volume.c */
 	struct timespec format_time;	      /* PVD: Recording Date and Time */
 	char label[UDF_TEXT_LEN];	      /* LVD */
@@ -172,6 +174,27 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 			     udf_volume_run_fn visit, void *private_data);
 int udf_volume_metadata_compare(struct udf_volume *volume, const uint8_t *used,
 				bool repair, uint32_t *differ);
+
+/*
+ * The growth of the metadata partition, as mapped.h has it, with lbns of the
+ * partition. udf_volume_metadata_blocks(): what it has now. stale: the ICBs of
+ * its files on the medium do not say how long it is, since a growth was cut
+ * off.
+ */
+struct udf_metadata_growth;
+uint32_t udf_volume_metadata_blocks(const struct udf_volume *volume);
+bool udf_volume_metadata_is_stale(const struct udf_volume *volume);
+void udf_volume_metadata_units(const struct udf_volume *volume,
+			       uint32_t *allocation, uint32_t *alignment,
+			       bool *duplicate);
+uint32_t udf_volume_metadata_end(const struct udf_volume *volume);
+int udf_volume_metadata_grow(struct udf_volume *volume,
+			     const struct udf_metadata_growth *growth,
+			     udf_volume_run_fn old_bitmap, void *private_data);
+typedef int (*udf_volume_store_fn)(void *private_data, uint32_t lbn,
+				   const uint8_t *block);
+int udf_volume_metadata_encode(struct udf_volume *volume,
+			       udf_volume_store_fn store, void *private_data);
 
 /* Write without verify or relocation: an error of the medium is returned. */
 #define UDF_WRITE_UNMANAGED 0x1u

@@ -286,7 +286,9 @@ def judge(found, history, acknowledged):
 
 def record(scratch, form, rng):
     """Do the work; the medium before, the events, the history."""
-    image = store.make_image(os.path.join(scratch, 'image'), form, 8)
+    # Few free blocks for metadata: that it grows is cut, too.
+    image = store.make_image(os.path.join(scratch, 'image'), form, 8, spare=1,
+                             unit=4)
     log = os.path.join(scratch, 'writes')
     with open(image, 'rb') as file:
         base = file.read()

@@ -125,9 +125,10 @@ def run_tests(main):
 
 # Images
 
-def make_image(path, form, megabytes=32, spare=None):
+def make_image(path, form, megabytes=32, spare=None, unit=32):
     """A new volume. mkudffs makes none with a metadata partition: that is put
-    into one of 2.01, with so many free blocks; by default an eighth."""
+    into one of 2.01, with so many free blocks (by default an eighth) and this
+    allocation unit. It grows, but does not become smaller again."""
     has_metadata = form.revision >= '2.50'
     revision = '2.01' if has_metadata else form.revision
     with open(path, 'wb') as file:
@@ -143,7 +144,7 @@ def make_image(path, form, megabytes=32, spare=None):
             spare = (megabytes << 20) // form.block // 8
         repartition.to_writable(path, path, form.block,
                                 duplicate=form.revision == '2.50',
-                                spare=spare,
+                                spare=spare, unit=unit,
                                 revision=int(form.revision.replace('.', ''),
                                              16))
     return path

@@ -69,6 +69,13 @@ struct udf_store {
 	void *private_data;
 };
 
+/* A volume's identity in the 64 bits that smbd has for a device. */
+static inline uint64_t
+udf_store_lasting_dev(const uint8_t volume_id[UDF_STORE_VOLUME_ID_LEN])
+{
+	return BVAL(volume_id, 0) ^ BVAL(volume_id, 8);
+}
+
 /*
  * Look whether fd, the share's root directory, is on a store of this kind.
  * NT_STATUS_NOT_FOUND: it is not. The store lives on mem_ctx and takes fd

@@ -7,7 +7,8 @@
  * them to: what is read is what it has written last. It manages no defects.
  *
  * A file's key is the volume's identity and the inode number, which the
- * driver makes of the place of the file's ICB: the same after each mount.
+ * driver makes of the place of the file's ICB: the same after each mount. The
+ * same two are smbd's file id.
  */
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -333,7 +334,7 @@ static const struct udf_store_ops store_kernel_ops = {
  * The volume's identity. Without its device the number of the device has to
  * do: good on this machine, while the volume is mounted.
  */
-static void take_identity(struct store_kernel *s)
+static void take_identity(struct udf_store *store, struct store_kernel *s)
 {
 	struct udf_volume *volume = NULL;
 	uint64_t dev = s->dev;
@@ -348,6 +349,9 @@ static void take_identity(struct store_kernel *s)
 	       udf_volume_info(volume)->volume_id,
 	       sizeof(s->volume_id));
 	udf_volume_close(volume);
+
+	store->mounted_dev = s->dev;
+	store->lasting_dev = udf_store_lasting_dev(s->volume_id);
 }
 
 NTSTATUS store_kernel_open(TALLOC_CTX *mem_ctx,
@@ -383,7 +387,7 @@ NTSTATUS store_kernel_open(TALLOC_CTX *mem_ctx,
 	}
 	s->root_fd = fd;
 	s->dev = st.st_dev;
-	take_identity(s);
+	take_identity(store, s);
 	talloc_set_destructor(s, store_kernel_destructor);
 
 	store->ops = &store_kernel_ops;

@@ -230,10 +230,7 @@ static const struct udf_store_ops store_udfd_ops = {
 	.file_key = store_udfd_file_key,
 };
 
-/*
- * The volume's identity in the 64 bits that smbd has for a device. udfd's
- * inode numbers are UDF unique ids.
- */
+/* udfd's inode numbers are UDF unique ids. */
 static void store_udfd_set_dev(struct udf_store *store,
 			       int fd,
 			       const struct udfd_volume_info *info)
@@ -246,8 +243,7 @@ static void store_udfd_set_dev(struct udf_store *store,
 		return;
 	}
 	store->mounted_dev = st.st_dev;
-	store->lasting_dev = BVAL(info->volume_id, 0) ^
-			     BVAL(info->volume_id, 8);
+	store->lasting_dev = udf_store_lasting_dev(info->volume_id);
 }
 
 NTSTATUS store_udfd_open(TALLOC_CTX *mem_ctx,

@@ -19,6 +19,7 @@ IFF_UP = 0x1
 IFF_RUNNING = 0x40
 
 UDFCTL = os.path.join(rig.BUILD, 'udf_store', 'udfctl')
+LOWER = 0xffffffff
 # What the rig mounts.
 DEVICE = '/dev/ubda'
 
@@ -37,6 +38,10 @@ def check_codes(tap, server):
         status, _ = handle.fsctl(smb.SET_DEFECT, b'\1', 0)
         tap.equal(f'{status:08x}', f'{smb.INVALID_DEVICE_REQUEST:08x}',
                   'SET_DEFECT_MANAGEMENT is refused')
+        said = [line for line in rig.server_log(server).splitlines()
+                if 'FSCTL_SET_DEFECT_MANAGEMENT is refused' in line]
+        tap.result(len(said) == 1 and 'with udfd' in said[0],
+                   'with one line in the log, which names udfd', *said)
 
         status, sparing = handle.fsctl(smb.QUERY_SPARING, b'', 16)
         tap.equal(status, smb.SUCCESS, 'QUERY_SPARING_INFO is answered')
@@ -60,6 +65,26 @@ def check_codes(tap, server):
         one.open('another.dat', smb.ALL, smb.OPEN_IF).close()
         tap.equal(counts(), (directories, files + 1),
                   'and sees a file that was made just now')
+
+
+def check_file_id(tap, server, mount):
+    """smbd's file id is made of the volume's identity, not of the number that
+    the device has now, and of the inode number."""
+    about = json.loads(subprocess.check_output(
+        [UDFCTL, 'info', '--json', DEVICE]))
+    halves = struct.unpack('<QQ', bytes.fromhex(about['volume_id']))
+    inode = os.stat(os.path.join(mount, 'codes.dat')).st_ino
+    with (smb.Client(server, 'udf') as one,
+          # smbstatus --json of 4.17 dies of one with all rights.
+          one.open('codes.dat', smb.READ_DATA)):
+        status = json.loads(subprocess.check_output(
+            ['smbstatus', '--json', '-s', server.conf]))
+    # smbstatus of 4.17 prints the lower 32 bits of a device.
+    ids = [(each['fileid']['devid'] & LOWER, each['fileid']['inode'])
+           for each in status['open_files'].values()
+           if each['filename'] == 'codes.dat']
+    tap.equal(ids, [((halves[0] ^ halves[1]) & LOWER, inode)],
+              "smbd's file id is of the volume and the inode")
 
 
 def check_local_scan(tap, server, mount):
@@ -87,6 +112,7 @@ def main():
     with rig.Rig() as place:
         server = place.server({'udf': mount}, [place.with_module('udf')])
         check_codes(tap, server)
+        check_file_id(tap, server, mount)
         check_local_scan(tap, server, mount)
         outcomes, said = rig.smbtorture(
             server, 'udf', 'udf', options=[rig.mapper_option(mount)])

@@ -20,6 +20,8 @@ IFF_RUNNING = 0x40
 
 UDFCTL = os.path.join(rig.BUILD, 'udf_store', 'udfctl')
 LOWER = 0xffffffff
+# Three minutes on a quiet machine, for all there is one processor.
+SUITE_SECONDS = 800
 # What the rig mounts.
 DEVICE = '/dev/ubda'
 
@@ -115,7 +117,8 @@ def main():
         check_file_id(tap, server, mount)
         check_local_scan(tap, server, mount)
         outcomes, said = rig.smbtorture(
-            server, 'udf', 'udf', options=[rig.mapper_option(mount)])
+            server, 'udf', 'udf', options=[rig.mapper_option(mount)],
+            timeout=SUITE_SECONDS)
         for name, outcome in outcomes.items():
             if outcome.word == 'skip':
                 tap.skip(name, outcome.reason)

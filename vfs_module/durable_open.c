@@ -38,7 +38,9 @@ NTSTATUS durable_open_disconnect(struct vfs_handle_struct *handle,
 		}
 		open->kept = true;
 		/* The connection took the answers along that were on the way. */
-		reply_note_forget(open->persistent_id);
+		if (open->has_note) {
+			reply_note_forget(open->persistent_id);
+		}
 	}
 
 	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(handle,
@@ -88,6 +90,7 @@ static NTSTATUS durable_open_restore(struct vfs_handle_struct *handle,
 	purge_guard_note_brackets(open, found.purge_count);
 	open->reclaimed_serial = found.unsettled ? found.serial : 0;
 	open->unbuffered = found.owner.unbuffered;
+	open->has_note = owner.persistent;
 
 	if (!found.defect_disabled) {
 		return NT_STATUS_OK;

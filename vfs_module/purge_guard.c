@@ -164,6 +164,7 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 
 	if (owner.persistent && smb2req != NULL) {
 		reply_note_expect(&owner, serial, smb2req);
+		open->has_note = true;
 	}
 	return NT_STATUS_OK;
 }

@@ -6,9 +6,10 @@
 #include "samba_compat.h"
 #include "smb2_request.h"
 #include "messages.h"
+#include "lib/dbwrap/dbwrap_open.h"
+#include "lib/util/util_tdb.h"
 #include "librpc/gen_ndr/ndr_misc.h"
 #include "../lib/util/dlinklist.h"
-#include <tdb.h>
 
 #define REPLY_NOTE_DB "udf_replies.tdb"
 #define REPLY_NOTE_BOOT_ID "/proc/sys/kernel/random/boot_id"
@@ -31,8 +32,9 @@ struct reply_expected {
 };
 
 static struct {
-	struct tdb_context *tdb;
+	struct db_context *db;
 	struct tevent_context *ev;
+	/* Zeros in a cluster, whose notes end with its last node. */
 	char boot_id[REPLY_NOTE_BOOT_ID_LEN];
 	struct reply_expected *expected;
 } notes;
@@ -44,7 +46,7 @@ static struct {
 static TDB_DATA reply_note_key(uint64_t persistent_id, uint8_t key[8])
 {
 	SBVAL(key, 0, persistent_id);
-	return (TDB_DATA) { .dptr = key, .dsize = 8 };
+	return make_tdb_data(key, 8);
 }
 
 static void reply_note_make(const struct open_state_owner *owner,
@@ -62,20 +64,15 @@ static void reply_note_make(const struct open_state_owner *owner,
 static void reply_note_write(uint64_t persistent_id, struct reply_note *note)
 {
 	uint8_t buf[8];
-	TDB_DATA value = {
-		.dptr = (uint8_t *)note,
-		.dsize = sizeof(*note),
-	};
-	int ret = -1;
+	TDB_DATA value = make_tdb_data((uint8_t *)note, sizeof(*note));
+	NTSTATUS status;
 
-	ret = tdb_store(notes.tdb,
-			reply_note_key(persistent_id, buf),
-			value,
-			TDB_REPLACE);
-	if (ret != 0) {
-		DBG_WARNING("%s: %s\n",
-			    REPLY_NOTE_DB,
-			    tdb_errorstr(notes.tdb));
+	status = dbwrap_store(notes.db,
+			      reply_note_key(persistent_id, buf),
+			      value,
+			      TDB_REPLACE);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_WARNING("%s: %s\n", REPLY_NOTE_DB, nt_errstr(status));
 	}
 }
 
@@ -172,7 +169,7 @@ void reply_note_expect(const struct open_state_owner *owner,
 {
 	struct reply_expected *e = NULL;
 
-	if (notes.tdb == NULL) {
+	if (notes.db == NULL) {
 		return;
 	}
 	reply_note_drop_expected(owner->persistent_id);
@@ -195,7 +192,7 @@ void reply_note_answered(const struct open_state_owner *owner, uint64_t serial)
 {
 	struct reply_note note;
 
-	if (notes.tdb == NULL) {
+	if (notes.db == NULL) {
 		return;
 	}
 	reply_note_make(owner, serial, &note);
@@ -207,13 +204,15 @@ struct reply_note_find_state {
 	uint64_t serial;
 };
 
-static int reply_note_find_fn(TDB_DATA key, TDB_DATA value, void *private_data)
+static void reply_note_find_fn(TDB_DATA key,
+			       TDB_DATA value,
+			       void *private_data)
 {
 	struct reply_note_find_state *state = private_data;
 	struct reply_note note;
 
 	if (value.dsize != sizeof(note)) {
-		return 0;
+		return;
 	}
 	memcpy(&note, value.dptr, sizeof(note));
 	if (memcmp(note.boot_id,
@@ -225,7 +224,6 @@ static int reply_note_find_fn(TDB_DATA key, TDB_DATA value, void *private_data)
 	{
 		state->serial = BVAL(note.serial, 0);
 	}
-	return 0;
 }
 
 uint64_t reply_note_find(const struct open_state_owner *owner)
@@ -233,14 +231,14 @@ uint64_t reply_note_find(const struct open_state_owner *owner)
 	struct reply_note_find_state state = { .serial = 0 };
 	uint8_t buf[8];
 
-	if (notes.tdb == NULL) {
+	if (notes.db == NULL) {
 		return 0;
 	}
 	reply_note_make(owner, 0, &state.wanted);
-	tdb_parse_record(notes.tdb,
-			 reply_note_key(owner->persistent_id, buf),
-			 reply_note_find_fn,
-			 &state);
+	dbwrap_parse_record(notes.db,
+			    reply_note_key(owner->persistent_id, buf),
+			    reply_note_find_fn,
+			    &state);
 	return state.serial;
 }
 
@@ -248,11 +246,11 @@ void reply_note_forget(uint64_t persistent_id)
 {
 	uint8_t buf[8];
 
-	if (notes.tdb == NULL) {
+	if (notes.db == NULL) {
 		return;
 	}
 	reply_note_drop_expected(persistent_id);
-	tdb_delete(notes.tdb, reply_note_key(persistent_id, buf));
+	dbwrap_delete(notes.db, reply_note_key(persistent_id, buf));
 }
 
 static bool reply_note_read_boot_id(void)
@@ -271,12 +269,16 @@ static bool reply_note_read_boot_id(void)
 
 void reply_note_init(struct messaging_context *msg_ctx)
 {
+	int tdb_flags = TDB_DEFAULT | TDB_INCOMPATIBLE_HASH;
 	char *path = NULL;
 
-	if (notes.tdb != NULL) {
+	if (notes.db != NULL) {
 		return;
 	}
-	if (!reply_note_read_boot_id()) {
+	if (lp_clustering()) {
+		/* Volatile: kept by the nodes, and by none on disk. */
+		tdb_flags |= TDB_CLEAR_IF_FIRST;
+	} else if (!reply_note_read_boot_id()) {
 		DBG_WARNING("cannot read %s\n", REPLY_NOTE_BOOT_ID);
 		return;
 	}
@@ -286,12 +288,15 @@ void reply_note_init(struct messaging_context *msg_ctx)
 	if (path == NULL) {
 		return;
 	}
-	notes.tdb = tdb_open(path,
-			     0,
-			     TDB_DEFAULT | TDB_INCOMPATIBLE_HASH,
-			     O_RDWR | O_CREAT | O_CLOEXEC,
-			     0600);
-	if (notes.tdb == NULL) {
+	notes.db = db_open(NULL,
+			   path,
+			   0,
+			   tdb_flags,
+			   O_RDWR | O_CREAT,
+			   0600,
+			   DBWRAP_LOCK_ORDER_NONE,
+			   DBWRAP_FLAG_NONE);
+	if (notes.db == NULL) {
 		DBG_WARNING("cannot open %s: %s\n", path, strerror(errno));
 	}
 	TALLOC_FREE(path);

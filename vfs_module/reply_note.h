@@ -10,7 +10,9 @@
  * then what is replayed is something new.
  *
  * The notes are of this host and of this boot, in a file that does not
- * survive either: where the host itself has failed they say nothing.
+ * survive either: where the host itself has failed they say nothing. In a
+ * cluster a note is with the node that wrote it last, and every node can read
+ * it there for as long as that lives.
  */
 #ifndef VFS_UDF_REPLY_NOTE_H
 #define VFS_UDF_REPLY_NOTE_H

@@ -441,7 +441,9 @@ static int udf_close(struct vfs_handle_struct *handle,
 				fsp_str_dbg(fsp),
 				nt_errstr(status));
 		}
-		reply_note_forget(open->persistent_id);
+		if (open->has_note) {
+			reply_note_forget(open->persistent_id);
+		}
 		open->has_entry = false;
 	}
 	return SMB_VFS_NEXT_CLOSE(handle, fsp);

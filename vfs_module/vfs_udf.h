@@ -40,6 +40,7 @@ struct udf_open {
 	uint32_t brackets; /* that it has open, see purge_guard.h */
 	/* Reclaimed with that request (its number) open; 0: it is not. */
 	uint64_t reclaimed_serial;
+	bool has_note; /* in reply_note, or may have */
 	struct open_state_cache cache;
 };
 

@@ -131,7 +131,7 @@ def smbd_of(server, connection):
     port = connection.session.get_socket().getsockname()[1]
     done = subprocess.run(
         ['ss', '-Htnp', 'state', 'established',
-         f'( sport = :{server.port} and dport = :{port} )'],
+         f'( src {server.host}:{server.port} and dport = :{port} )'],
         stdout=subprocess.PIPE, text=True, check=True)
     for word in done.stdout.replace(',', ' ').split():
         if word.startswith('pid='):

@@ -6,19 +6,30 @@ takes it down again however the test ends.
 """
 
 import os
+import re
 import shlex
+import struct
 import subprocess
 
 import newest  # noqa: F401 (first, since it says what Samba is tested)
 import rig
+import tdb
 
 # What persistent handles want of a share and of smbd (docs/FAILOVER.md). Both
 # parameters are new in 4.25 and marked as experimental there.
-GLOBAL = ['persistent handles = yes', 'kernel oplocks = no',
+PERSISTENT = 'persistent handles = yes'
+GLOBAL = [PERSISTENT, 'kernel oplocks = no',
           'kernel share modes = no', 'posix locking = no']
 # In place of a share's path: the volume that moves with the public address.
 VOLUME = None
 CA = 'continuous availability=yes'
+
+DATABASE = 'udf_open_state.tdb'
+# Of a file (vfs_module/open_state_db.c).
+KEY_LENGTH = 32
+# CTDB's, before the data of a record in a node's copy: its sequence number,
+# the node that has the data, flags.
+HEADER = struct.Struct('<QIIII')
 
 
 class Cluster:
@@ -51,6 +62,44 @@ class Cluster:
             facts['PASSWORD'], facts[f'SMB_CONF{number}'], int(pids[0]),
             os.path.join(self.directory, f'n{number}'), facts['USERNAME2'],
             facts['PASSWORD2'])
+
+    def records(self, number=0):
+        """How many records the module's database has, in memory and on the
+        disks, as node `number` sees it."""
+        count = 0
+        for name in (DATABASE, DATABASE.replace('.tdb', '_persistent.tdb')):
+            done = subprocess.run(
+                [self.tool, 'exec', self.directory, str(number), 'ctdb',
+                 'catdb', name], stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors='replace',
+                check=False)
+            if done.returncode != 0:
+                raise RuntimeError(f'ctdb catdb {name}:\n{done.stdout}')
+            # smbd has records of its own there.
+            count += len(re.findall(rf'^key\({KEY_LENGTH}\)', done.stdout,
+                                    re.M))
+        return count
+
+    def copies(self, name):
+        """{key: data} of a volatile database, of each record the newest copy
+        that any node has. Without a lock: for a time when nothing changes
+        it."""
+        newest_copies = {}
+        for number in range(int(self.facts()['NODES'])):
+            path = os.path.join(self.directory, f'n{number}', 'db',
+                                'volatile', f'{name}.{number}')
+            if not os.path.exists(path):
+                continue
+            database = tdb.open(path, 0, tdb.NOLOCK, os.O_RDONLY)
+            for key in database.keys():
+                value = database.get(key) or b''
+                if len(value) < HEADER.size:
+                    continue
+                age = HEADER.unpack_from(value)[0]
+                if age >= newest_copies.get(key, (0, b''))[0]:
+                    newest_copies[key] = (age, value[HEADER.size:])
+            database.close()
+        return {key: data for key, (_, data) in newest_copies.items() if data}
 
 
 def start(command):

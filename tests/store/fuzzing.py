@@ -16,7 +16,8 @@ NOT_ENGINE = ('udfd.c', 'udfctl', 'fuse_')
 # The bases of broken volumes: small ones of each kind, with files on them.
 BASES = (store.Format('1.50', 2048, 'hd', False),
          store.Format('2.01', 512, 'hd', True),
-         store.Format('2.01', 2048, 'hd', False))
+         store.Format('2.01', 2048, 'hd', False),
+         store.Format('2.50', 512, 'hd', False))
 
 
 def engine():

@@ -31,6 +31,14 @@
  * files are written in step 2, and its new blocks are free after the commit.
  *
  * Many callers that wait at once are served by one commit.
+ *
+ * A sync of one file does not wait for the data of others where writes are
+ * verified and so it is known which of them are on the medium: a file with
+ * data that is not is left out of its commit, and stays as it is in O; one
+ * that O does not have is in N without data. Then nothing of O is freed. All
+ * data is waited for outside of any commit, and again, with the
+ * file's writers at their gates, when more has come meanwhile. So what is left
+ * to do within a commit is little, and nobody waits long for it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -39,12 +47,16 @@
 
 #include "commit.h"
 #include "directory.h"
+#include "fs.h"
 #include "non_allocatable.h"
 #include "operation.h"
 #include "owners.h"
 
 /* Changes are on the medium after about this long, without an fsync. */
 #define COMMIT_INTERVAL_S 5
+
+/* More unverified data than this is waited for before gates are closed. */
+#define SETTLE_BYTES (1024u * 1024u)
 
 /* So often is data moved off bad packets before a commit fails. */
 #define EVACUATIONS_MAX 64u
@@ -74,11 +86,26 @@ struct image_list {
 
 struct committed_node {
 	struct udf_node *node;
+	uint64_t written; /* data, see node.h */
 	bool was_fresh;
+	bool is_empty; /* in N without its data */
+};
+
+/* Who waits for a commit, for a file (with a reference) or for all. */
+struct udf_commit_waiter {
+	struct udf_commit_waiter *next;
+	struct udf_node *node; /* NULL: all */
+	uint64_t written;      /* when the copy was taken */
+	int result;
+	bool done;
 };
 
 struct snapshot {
 	struct udf_fs *fs;
+	struct udf_commit_waiter *waiters;
+	bool is_whole; /* no node is left out for its data */
+	struct udf_run_list data; /* blocks to be on the medium before ICBs */
+	int shared_error; /* with what all waiters need */
 	struct image_list phases[PHASE_COUNT];
 	struct committed_node *nodes;
 	size_t node_count;
@@ -93,9 +120,10 @@ int udf_commit_init(struct udf_fs *fs)
 	struct udf_commit *commit = &fs->commit;
 	pthread_condattr_t attributes;
 
-	*commit = (struct udf_commit){ .result = 0 };
+	*commit = (struct udf_commit){ .running = false };
 	pthread_mutex_init(&commit->lock, NULL);
 	pthread_cond_init(&commit->done, NULL);
+	pthread_cond_init(&commit->opened, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&commit->wake, &attributes);
@@ -108,6 +136,7 @@ void udf_commit_destroy(struct udf_fs *fs)
 	struct udf_commit *commit = &fs->commit;
 
 	pthread_cond_destroy(&commit->wake);
+	pthread_cond_destroy(&commit->opened);
 	pthread_cond_destroy(&commit->done);
 	pthread_mutex_destroy(&commit->lock);
 }
@@ -133,6 +162,23 @@ void udf_commit_dirty(struct udf_node *node)
 	pthread_mutex_unlock(&commit->lock);
 }
 
+/* Take a node off the list of dirty ones; lock is held. */
+static void unlist_dirty(struct udf_commit *commit, struct udf_node *node)
+{
+	if (node->dirty_prev != NULL) {
+		node->dirty_prev->dirty_next = node->dirty_next;
+	} else {
+		commit->dirty_first = node->dirty_next;
+	}
+	if (node->dirty_next != NULL) {
+		node->dirty_next->dirty_prev = node->dirty_prev;
+	}
+	node->dirty = false;
+	node->dirty_next = NULL;
+	node->dirty_prev = NULL;
+	commit->dirty_count--;
+}
+
 void udf_commit_forget(struct udf_node *node)
 {
 	struct udf_commit *commit = &node->fs->commit;
@@ -141,18 +187,7 @@ void udf_commit_forget(struct udf_node *node)
 	pthread_mutex_lock(&commit->lock);
 	was_dirty = node->dirty;
 	if (was_dirty) {
-		if (node->dirty_prev != NULL) {
-			node->dirty_prev->dirty_next = node->dirty_next;
-		} else {
-			commit->dirty_first = node->dirty_next;
-		}
-		if (node->dirty_next != NULL) {
-			node->dirty_next->dirty_prev = node->dirty_prev;
-		}
-		node->dirty = false;
-		node->dirty_next = NULL;
-		node->dirty_prev = NULL;
-		commit->dirty_count--;
+		unlist_dirty(commit, node);
 	}
 	pthread_mutex_unlock(&commit->lock);
 	if (was_dirty) {
@@ -267,51 +302,139 @@ static int snapshot_node(struct snapshot *snapshot, struct udf_node *node)
 	return udf_node_encode(node, NULL, store_node, snapshot);
 }
 
-/* Copy all that changed. No operation is running. */
-static int snapshot_take(struct snapshot *snapshot)
+/* Does somebody wait for this node, or for all? */
+static bool is_awaited(const struct snapshot *snapshot,
+		       const struct udf_node *node)
 {
-	struct udf_fs *fs = snapshot->fs;
-	struct udf_commit *commit = &fs->commit;
+	const struct udf_commit_waiter *waiter = snapshot->waiters;
+
+	while (waiter != NULL && waiter->node != NULL &&
+	       waiter->node != node) {
+		waiter = waiter->next;
+	}
+	return waiter != NULL;
+}
+
+/*
+ * The node's data would have to be waited for, and nobody asked for that. An
+ * attribute (a named stream) belongs to a file that somebody may have asked
+ * for, and a file that took another's name must not be empty under it.
+ */
+static bool is_left_out(const struct snapshot *snapshot,
+			const struct udf_node *node)
+{
+	return udf_node_has_unsynced(node) &&
+	       node->file_type == UDF_FT_REGULAR &&
+	       (node->icb_flags & UDF_ICB_STREAM) == 0 && !node->replaces &&
+	       !node->unlinked && !is_awaited(snapshot, node);
+}
+
+/* Choose the nodes; with references. No operation is running. */
+static int choose_nodes(struct snapshot *snapshot)
+{
+	struct udf_commit *commit = &snapshot->fs->commit;
 	struct udf_node *node = NULL;
-	size_t count = 0;
-	int result = 0;
-	int ret = 0;
+	struct udf_node *next = NULL;
 
 	pthread_mutex_lock(&commit->lock);
-	node = commit->dirty_first;
-	count = commit->dirty_count;
-	snapshot->nodes = calloc(count + 1, sizeof(*snapshot->nodes));
+	snapshot->nodes = calloc(commit->dirty_count + 1,
+				 sizeof(*snapshot->nodes));
 	if (snapshot->nodes == NULL) {
 		pthread_mutex_unlock(&commit->lock);
 		return -ENOMEM;
 	}
-	commit->dirty_first = NULL;
-	commit->dirty_count = 0;
-	while (node != NULL) {
-		struct udf_node *next = node->dirty_next;
+	for (node = commit->dirty_first; node != NULL; node = next) {
+		struct committed_node *chosen = NULL;
+		bool left_out = is_left_out(snapshot, node);
 
-		snapshot->nodes[snapshot->node_count].node = node;
-		snapshot->nodes[snapshot->node_count].was_fresh = node->fresh;
+		next = node->dirty_next;
+		if (left_out) {
+			snapshot->is_whole = false;
+		}
+		if (left_out && !node->fresh) {
+			continue;
+		}
+		chosen = &snapshot->nodes[snapshot->node_count];
 		snapshot->node_count++;
-		node->dirty = false;
-		node->dirty_next = NULL;
-		node->dirty_prev = NULL;
-		node = next;
+		chosen->node = node;
+		chosen->written = udf_node_data_written(node);
+		chosen->was_fresh = node->fresh;
+		chosen->is_empty = left_out;
+		if (left_out) {
+			/* It stays on the list, which has a reference. */
+			udf_node_ref(node, 1);
+		} else {
+			unlist_dirty(commit, node);
+		}
 	}
 	pthread_mutex_unlock(&commit->lock);
+	return 0;
+}
 
+/* Data that is to be on the medium before the ICBs that lead to it. */
+static int gather_data(struct snapshot *snapshot)
+{
+	struct udf_commit_waiter *waiter = snapshot->waiters;
+	int ret = 0;
+
+	for (size_t i = 0; i < snapshot->node_count && ret == 0; i++) {
+		const struct committed_node *chosen = &snapshot->nodes[i];
+
+		if (!chosen->is_empty && udf_node_has_unsynced(chosen->node)) {
+			ret = udf_node_add_runs(chosen->node, &snapshot->data);
+		}
+	}
+	for (; waiter != NULL && ret == 0; waiter = waiter->next) {
+		if (waiter->node == NULL) {
+			continue;
+		}
+		waiter->written = udf_node_data_written(waiter->node);
+		if (udf_node_has_unsynced(waiter->node)) {
+			ret = udf_node_add_runs(waiter->node, &snapshot->data);
+		}
+	}
+	return ret;
+}
+
+static int snapshot_chosen(struct snapshot *snapshot,
+			   const struct committed_node *chosen)
+{
+	if (chosen->is_empty) {
+		snapshot->icb_phase = PHASE_NEW;
+		return udf_node_encode_empty(chosen->node, store_node,
+					     snapshot);
+	}
+	return snapshot_node(snapshot, chosen->node);
+}
+
+/* Copy all that changed. No operation is running. */
+static int snapshot_take(struct snapshot *snapshot)
+{
+	struct udf_fs *fs = snapshot->fs;
+	int result = 0;
+	int ret = choose_nodes(snapshot);
+
+	if (ret < 0) {
+		return ret;
+	}
+	result = gather_data(snapshot);
 	for (size_t i = 0; i < snapshot->node_count; i++) {
-		node = snapshot->nodes[i].node;
+		struct udf_node *node = snapshot->nodes[i].node;
+
+		ret = 0;
 		/* Nothing on the medium will lead to an ended node. */
 		if (!node->unlinked) {
-			ret = snapshot_node(snapshot, node);
+			ret = snapshot_chosen(snapshot, &snapshot->nodes[i]);
 			result = result < 0 ? result : ret;
 		}
 		if (ret == 0) {
 			node->fresh = false;
 		}
 	}
-	udf_space_detach_released(&fs->space, &snapshot->released);
+	/* What was left out may lead to what it has released. */
+	if (snapshot->is_whole) {
+		udf_space_detach_released(&fs->space, &snapshot->released);
+	}
 	/* Else a bad block of a file that is gone would fail each commit. */
 	for (size_t i = 0; i < snapshot->released.count; i++) {
 		const struct udf_run *run = &snapshot->released.runs[i];
@@ -370,6 +493,8 @@ static int phase_write(struct snapshot *snapshot, enum phase phase)
 			count++;
 			i++;
 		}
+		/* What is found bad elsewhere is for another commit. */
+		(void)udf_volume_throttle(fs->volume, true);
 		ret = udf_volume_write(fs->volume, first, count, buffer, 0);
 		if (ret < 0) {
 			result = ret;
@@ -379,6 +504,71 @@ static int phase_write(struct snapshot *snapshot, enum phase phase)
 	return result;
 }
 
+/* The blocks of a phase, and others (NULL: none), are on the medium. */
+static int sync_phase(struct snapshot *snapshot, enum phase phase,
+		      const struct udf_run_list *also)
+{
+	const struct image_list *list = &snapshot->phases[phase];
+	struct udf_run_list runs = { .runs = NULL };
+	int ret = 0;
+
+	for (size_t i = 0; i < list->count && ret == 0; i++) {
+		ret = udf_run_list_add(&runs, list->images[i].lbn, 1);
+	}
+	for (size_t i = 0; also != NULL && i < also->count && ret == 0; i++) {
+		ret = udf_run_list_add(&runs, also->runs[i].lbn,
+				       also->runs[i].count);
+	}
+	if (ret == 0) {
+		udf_run_list_sort(&runs);
+		ret = udf_volume_sync_runs(snapshot->fs->volume, &runs);
+	}
+	udf_run_list_free(&runs);
+	return ret;
+}
+
+/* The data of a node is on the medium. */
+static int sync_data(struct udf_node *node)
+{
+	struct udf_run_list runs = { .runs = NULL };
+	int ret = 0;
+
+	pthread_rwlock_rdlock(&node->lock);
+	ret = udf_node_add_runs(node, &runs);
+	pthread_rwlock_unlock(&node->lock);
+	if (ret == 0) {
+		udf_run_list_sort(&runs);
+		ret = udf_volume_sync_runs(node->fs->volume, &runs);
+	}
+	udf_run_list_free(&runs);
+	return ret;
+}
+
+/* Something of the first phase cannot be saved: whom does that concern? */
+static void share_error(struct snapshot *snapshot, int error)
+{
+	struct udf_commit_waiter *waiter = snapshot->waiters;
+	int ret = sync_phase(snapshot, PHASE_NEW, NULL);
+
+	if (snapshot->shared_error == 0) {
+		snapshot->shared_error = ret;
+	}
+	for (; waiter != NULL; waiter = waiter->next) {
+		waiter->result = waiter->node != NULL ? sync_data(waiter->node)
+						      : error;
+	}
+}
+
+static int sync_new(struct snapshot *snapshot)
+{
+	int ret = sync_phase(snapshot, PHASE_NEW, &snapshot->data);
+
+	if (ret < 0) {
+		share_error(snapshot, ret);
+	}
+	return ret;
+}
+
 /*
  * All phases. After an error the rest is written all the same: what the
  * medium still takes is better there than lost with the memory. The caller
@@ -386,7 +576,6 @@ static int phase_write(struct snapshot *snapshot, enum phase phase)
  */
 static int snapshot_write(struct snapshot *snapshot)
 {
-	struct udf_fs *fs = snapshot->fs;
 	int result = 0;
 
 	for (int phase = 0; phase < PHASE_COUNT; phase++) {
@@ -397,10 +586,20 @@ static int snapshot_write(struct snapshot *snapshot)
 			continue;
 		}
 		write_ret = phase_write(snapshot, phase);
-		sync_ret = udf_volume_sync(fs->volume);
+		if (phase == PHASE_NEW) {
+			sync_ret = sync_new(snapshot);
+		} else {
+			sync_ret = sync_phase(snapshot, phase, NULL);
+		}
 		if ((write_ret < 0 && write_ret != -ENOSPC) ||
 		    (sync_ret < 0 && sync_ret != -ENOSPC)) {
 			snapshot->only_no_spare = false;
+		}
+		if (snapshot->shared_error == 0) {
+			snapshot->shared_error = write_ret;
+		}
+		if (snapshot->shared_error == 0 && phase != PHASE_NEW) {
+			snapshot->shared_error = sync_ret;
 		}
 		result = result < 0 ? result : write_ret;
 		result = result < 0 ? result : sync_ret;
@@ -447,7 +646,7 @@ static bool is_tree_saved(const struct snapshot *snapshot)
 	uint64_t all = 0;
 	bool saved = false;
 
-	if (!snapshot->only_no_spare ||
+	if (!snapshot->only_no_spare || !snapshot->is_whole ||
 	    udf_volume_failed_blocks(volume, &failed) < 0) {
 		return false;
 	}
@@ -467,12 +666,18 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 
 	pthread_rwlock_wrlock(&fs->operations);
 	for (size_t i = 0; i < snapshot->node_count; i++) {
-		struct udf_node *node = snapshot->nodes[i].node;
+		const struct committed_node *chosen = &snapshot->nodes[i];
+		struct udf_node *node = chosen->node;
 
-		udf_directory_stored(node, result == 0);
+		if (!chosen->is_empty) {
+			udf_directory_stored(node, result == 0);
+		}
 		if (result < 0 && !node->unlinked) {
-			node->fresh = snapshot->nodes[i].was_fresh;
+			node->fresh = chosen->was_fresh;
 			udf_commit_dirty(node);
+		} else if (!chosen->is_empty) {
+			udf_node_note_synced(node, chosen->written);
+			node->replaces = false;
 		}
 	}
 	if (result < 0 && !is_tree_saved(snapshot)) {
@@ -492,6 +697,7 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 		udf_node_put(snapshot->nodes[i].node, 1);
 	}
 	free(snapshot->nodes);
+	udf_run_list_free(&snapshot->data);
 	for (int phase = 0; phase < PHASE_COUNT; phase++) {
 		struct image_list *list = &snapshot->phases[phase];
 
@@ -502,20 +708,37 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 	}
 }
 
-static int commit_run(struct udf_fs *fs)
+/* One commit. Each waiter gets its own result; the returned one is of all. */
+static int commit_run(struct udf_fs *fs, struct udf_commit_waiter *waiters)
 {
-	struct snapshot snapshot = { .fs = fs };
+	struct snapshot snapshot = {
+		.fs = fs,
+		.waiters = waiters,
+		.is_whole = true,
+	};
+	struct udf_commit_waiter *waiter = NULL;
 	int result = 0;
 	int ret = 0;
 
+	for (waiter = waiters; waiter != NULL; waiter = waiter->next) {
+		waiter->result = 0;
+	}
 	pthread_rwlock_wrlock(&fs->operations);
 	udf_non_allocatable_record(fs);
 	result = snapshot_take(&snapshot);
 	pthread_rwlock_unlock(&fs->operations);
 
 	snapshot.only_no_spare = result == 0;
+	snapshot.shared_error = result;
 	ret = snapshot_write(&snapshot);
 	result = result < 0 ? result : ret;
+	for (waiter = waiters; waiter != NULL; waiter = waiter->next) {
+		if (snapshot.shared_error < 0) {
+			waiter->result = snapshot.shared_error;
+		} else if (waiter->node != NULL && waiter->result == 0) {
+			udf_node_note_synced(waiter->node, waiter->written);
+		}
+	}
 	snapshot_finish(&snapshot, result);
 	/* The list of dirty nodes may have been the last to know some. */
 	udf_operation_reap(fs);
@@ -527,53 +750,185 @@ static int commit_run(struct udf_fs *fs)
  * defect management a commit is tried twice in any case: the error may be one
  * that the volume found in the background, of blocks that were released since.
  */
-static int commit_and_evacuate(struct udf_fs *fs)
+static void commit_and_evacuate(struct udf_fs *fs,
+				struct udf_commit_waiter *waiters)
 {
 	bool again = fs->info->defect_managed;
 	unsigned int tries = 0;
-	int result = commit_run(fs);
+	int result = commit_run(fs, waiters);
 
 	while (result < 0 && again && tries < EVACUATIONS_MAX) {
 		pthread_rwlock_wrlock(&fs->operations);
 		again = udf_non_allocatable_evacuate(fs) || tries == 0;
 		pthread_rwlock_unlock(&fs->operations);
 		if (again) {
-			result = commit_run(fs);
+			result = commit_run(fs, waiters);
 		}
 		tries++;
 	}
-	return result;
 }
 
-int udf_commit(struct udf_fs *fs)
+/* Wait for a commit that begins after this call: of a node, or of all. */
+static int commit_join(struct udf_fs *fs, struct udf_node *node)
 {
 	struct udf_commit *commit = &fs->commit;
-	uint64_t wanted = 0;
-	int result = 0;
+	struct udf_commit_waiter self = { .node = node };
+	struct udf_commit_waiter *waiters = NULL;
 
-	if (fs->read_only) {
-		return 0;
-	}
 	pthread_mutex_lock(&commit->lock);
-	/* One that already runs may have taken its copy before. */
-	wanted = commit->started + 1;
-	while (commit->finished < wanted) {
+	self.next = commit->waiting;
+	commit->waiting = &self;
+	while (!self.done) {
 		if (commit->running) {
 			pthread_cond_wait(&commit->done, &commit->lock);
 			continue;
 		}
 		commit->running = true;
-		commit->started++;
+		waiters = commit->waiting;
+		commit->waiting = NULL;
 		pthread_mutex_unlock(&commit->lock);
-		result = commit_and_evacuate(fs);
+		commit_and_evacuate(fs, waiters);
 		pthread_mutex_lock(&commit->lock);
 		commit->running = false;
-		commit->finished = commit->started;
-		commit->result = result;
+		for (; waiters != NULL; waiters = waiters->next) {
+			waiters->done = true;
+		}
 		pthread_cond_broadcast(&commit->done);
 	}
-	result = commit->result;
 	pthread_mutex_unlock(&commit->lock);
+	return self.result;
+}
+
+void udf_commit_gate(struct udf_node *node)
+{
+	struct udf_commit *commit = &node->fs->commit;
+
+	if (__atomic_load_n(&node->gates, __ATOMIC_RELAXED) == 0) {
+		return;
+	}
+	pthread_mutex_lock(&commit->lock);
+	while (node->gates > 0) {
+		pthread_cond_wait(&commit->opened, &commit->lock);
+	}
+	pthread_mutex_unlock(&commit->lock);
+}
+
+static void add_gates(struct udf_node *node, int change)
+{
+	__atomic_fetch_add(&node->gates, (unsigned int)change,
+			   __ATOMIC_RELAXED);
+}
+
+/* All nodes with data that is not verified, with references. */
+struct gated {
+	struct udf_node **nodes;
+	size_t count;
+};
+
+/* Without memory, none: then the commit waits, and others for it. */
+static void close_gates(struct udf_fs *fs, struct gated *gated)
+{
+	struct udf_commit *commit = &fs->commit;
+	struct udf_node *node = NULL;
+
+	pthread_mutex_lock(&commit->lock);
+	gated->nodes = calloc(commit->dirty_count + 1, sizeof(*gated->nodes));
+	node = gated->nodes != NULL ? commit->dirty_first : NULL;
+	for (; node != NULL; node = node->dirty_next) {
+		if (udf_node_has_unsynced(node)) {
+			udf_node_ref(node, 1);
+			add_gates(node, 1);
+			gated->nodes[gated->count] = node;
+			gated->count++;
+		}
+	}
+	pthread_mutex_unlock(&commit->lock);
+}
+
+static void open_gates(struct udf_fs *fs, struct gated *gated)
+{
+	struct udf_commit *commit = &fs->commit;
+
+	pthread_mutex_lock(&commit->lock);
+	for (size_t i = 0; i < gated->count; i++) {
+		add_gates(gated->nodes[i], -1);
+	}
+	pthread_cond_broadcast(&commit->opened);
+	pthread_mutex_unlock(&commit->lock);
+	for (size_t i = 0; i < gated->count; i++) {
+		udf_fs_forget(gated->nodes[i], 1);
+	}
+	free(gated->nodes);
+}
+
+int udf_commit(struct udf_fs *fs)
+{
+	struct gated gated = { .count = 0 };
+	int result = 0;
+
+	if (fs->read_only) {
+		return 0;
+	}
+	/* Most of it without keeping anybody from writing. */
+	if (udf_volume_unverified(fs->volume) > SETTLE_BYTES) {
+		udf_volume_settle(fs->volume);
+	}
+	close_gates(fs, &gated);
+	if (gated.count > 0) {
+		udf_volume_settle(fs->volume);
+	}
+	result = commit_join(fs, NULL);
+	open_gates(fs, &gated);
+	return result;
+}
+
+static void gate_one(struct udf_node *node, struct gated *gated)
+{
+	struct udf_commit *commit = &node->fs->commit;
+
+	gated->nodes = calloc(1, sizeof(*gated->nodes));
+	if (gated->nodes == NULL) {
+		return;
+	}
+	udf_node_ref(node, 1);
+	gated->nodes[0] = node;
+	gated->count = 1;
+	pthread_mutex_lock(&commit->lock);
+	add_gates(node, 1);
+	pthread_mutex_unlock(&commit->lock);
+}
+
+int udf_commit_await_data(struct udf_node *node)
+{
+	uint64_t written = udf_node_data_written(node);
+	int ret = 0;
+
+	if (udf_node_has_unsynced(node)) {
+		ret = sync_data(node);
+		if (ret == 0) {
+			udf_node_note_synced(node, written);
+		}
+	}
+	return ret;
+}
+
+int udf_commit_node(struct udf_node *node)
+{
+	struct udf_fs *fs = node->fs;
+	struct gated gated = { .nodes = NULL };
+	int result = 0;
+
+	if (fs->read_only) {
+		return 0;
+	}
+	/* The commit tells of the error, when it is one for good. */
+	result = udf_commit_await_data(node);
+	if (result == 0 && udf_node_has_unsynced(node)) {
+		gate_one(node, &gated);
+		(void)udf_commit_await_data(node);
+	}
+	result = commit_join(fs, node);
+	open_gates(fs, &gated);
 	return result;
 }
 

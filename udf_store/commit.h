@@ -35,4 +35,20 @@ void udf_commit_forget(struct udf_node *node);
  */
 int udf_commit(struct udf_fs *fs);
 
+/*
+ * The same for one node, its attributes and all names. Where writes are
+ * verified, it neither waits for the data of other files nor tells of its
+ * errors. The caller has a reference.
+ */
+int udf_commit_node(struct udf_node *node);
+
+/*
+ * The node's data written before the call is on the medium, if it is known
+ * which is: else 0 at once. The caller holds no lock. -EIO, -ENOSPC.
+ */
+int udf_commit_await_data(struct udf_node *node);
+
+/* Before a write, in no operation: wait while a commit waits for the others. */
+void udf_commit_gate(struct udf_node *node);
+
 #endif /* UDF_STORE_COMMIT_H */

@@ -136,6 +136,19 @@ static uint32_t allocation_goal(const struct udf_node *node, uint64_t block)
 	return node->map.count == 0 ? node->lbn + 1 : 0;
 }
 
+/* Blocks of the file's data, with its own write flags. */
+static int write_data(struct udf_node *node, uint32_t lbn, uint32_t count,
+		      const uint8_t *bytes)
+{
+	unsigned int flags = write_flags(node);
+
+	if ((flags & UDF_WRITE_UNMANAGED) == 0) {
+		udf_node_note_data(node,
+				   (uint64_t)count * node_block_size(node));
+	}
+	return udf_volume_write(node->fs->volume, lbn, count, bytes, flags);
+}
+
 /* The block's bytes with a part replaced; what is not on the medium is 0. */
 static int write_part(struct udf_node *node, const struct udf_extent *e,
 		      uint32_t lbn, uint32_t from, uint32_t length,
@@ -163,8 +176,7 @@ static int write_part(struct udf_node *node, const struct udf_extent *e,
 			       node_block_size(node) - (size_t)keep);
 		}
 		memcpy(&block[from], bytes, length);
-		ret = udf_volume_write(volume, lbn, 1, block,
-				       write_flags(node));
+		ret = write_data(node, lbn, 1, block);
 	}
 	free(block);
 	return ret;
@@ -214,8 +226,7 @@ static ssize_t write_step(struct udf_node *node, uint64_t offset, size_t size,
 	}
 	if (step == 0) {
 		step = (size_t)blocks * block_size;
-		ret = udf_volume_write(fs->volume, fresh.lbn, blocks, bytes,
-				       write_flags(node));
+		ret = write_data(node, fresh.lbn, blocks, bytes);
 	} else {
 		ret = write_part(node, &e, fresh.lbn, within, (uint32_t)step,
 				 bytes);
@@ -451,9 +462,6 @@ ssize_t udf_file_write(struct udf_node *node, uint64_t offset, size_t size,
 			node->size = offset + done;
 		}
 	}
-	if (done > 0 && write_flags(node) == 0) {
-		node->unsynced_data = true;
-	}
 	if (done > 0) {
 		return (ssize_t)done;
 	}
@@ -577,9 +585,6 @@ static int zero_part(struct udf_node *node, uint64_t offset, uint64_t end)
 	ret = write_part(node, &e, e.lbn, within, (uint32_t)(end - offset),
 			 zeroes);
 	free(zeroes);
-	if (ret == 0 && write_flags(node) == 0) {
-		node->unsynced_data = true;
-	}
 	return ret;
 }
 

@@ -38,6 +38,9 @@
 /* So often may the metadata partition grow for one operation. */
 #define GROWTHS_MAX 8u
 
+/* Who has less than this that is not verified waits for memory last. */
+#define SMALL_WRITER_BYTES (1024u * 1024u)
+
 /* Names that any file system user expects to fit. */
 #define NAME_MAX_SHOWN 254u
 
@@ -577,6 +580,12 @@ static ssize_t write_locked(struct udf_node *node, uint64_t offset,
 	return ret;
 }
 
+/* One that has little to wait for is not to wait for others. */
+static bool is_small_writer(const struct udf_node *node)
+{
+	return udf_node_unsynced(node) < SMALL_WRITER_BYTES;
+}
+
 ssize_t udf_fs_write(struct udf_node *node, uint64_t offset, size_t size,
 		     const void *buf)
 {
@@ -587,6 +596,14 @@ ssize_t udf_fs_write(struct udf_node *node, uint64_t offset, size_t size,
 	ssize_t ret = 0;
 
 	do {
+		/* In no operation: a commit waits for the end of all. */
+		udf_commit_gate(node);
+		ret = udf_volume_throttle(fs->volume,
+					  is_small_writer(node));
+		if (ret < 0) {
+			/* Who wrote it is told; we may move it elsewhere. */
+			(void)udf_commit(fs);
+		}
 		ret = udf_operation_begin(fs);
 		if (ret < 0) {
 			break;
@@ -659,26 +676,36 @@ int udf_fs_sync(struct udf_fs *fs)
 	return udf_commit(fs);
 }
 
+int udf_fs_sync_node(struct udf_node *node)
+{
+	/* Who syncs a directory wants what was done in it. */
+	if (udf_node_is_directory(node)) {
+		return udf_commit(node->fs);
+	}
+	return udf_commit_node(node);
+}
+
 int udf_fs_flush(struct udf_node *node)
 {
-	bool unsynced = false;
+	uint64_t written = udf_node_data_written(node);
 	int ret = 0;
 
-	if (!node->fs->info->defect_managed) {
-		return 0;
-	}
-	pthread_rwlock_wrlock(&node->lock);
-	unsynced = node->unsynced_data;
-	node->unsynced_data = false;
-	pthread_rwlock_unlock(&node->lock);
-	if (!unsynced) {
-		return 0;
-	}
-	ret = udf_volume_sync(node->fs->volume);
+	__atomic_store_n(&node->data_flushed, written, __ATOMIC_RELAXED);
+	ret = udf_commit_await_data(node);
 	if (ret < 0 && has_failed_blocks(node->fs)) {
-		ret = udf_commit(node->fs);
+		ret = udf_commit_node(node);
 	}
 	return ret;
+}
+
+void udf_fs_flush_rest(struct udf_node *node)
+{
+	uint64_t flushed = __atomic_load_n(&node->data_flushed,
+					   __ATOMIC_RELAXED);
+
+	if (flushed != udf_node_data_written(node)) {
+		(void)udf_fs_flush(node);
+	}
 }
 
 void udf_fs_open(struct udf_node *node)

@@ -80,8 +80,12 @@ int udf_fs_removexattr(struct udf_node *node, const char *name);
 
 /* All done before is on the medium, of this node and of all others. */
 int udf_fs_sync(struct udf_fs *fs);
+/* Of this one and of all names; a directory: of all. */
+int udf_fs_sync_node(struct udf_node *node);
 /* What was written to this node is verified, where that is done at all. */
 int udf_fs_flush(struct udf_node *node);
+/* The same for what came after the last flush, whatever that one said. */
+void udf_fs_flush_rest(struct udf_node *node);
 
 /* The kernel opened and closed the node. */
 void udf_fs_open(struct udf_node *node);

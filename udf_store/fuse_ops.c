@@ -368,19 +368,19 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi)
 {
 	struct udf_node *node = udfd_node(req, ino);
-	int ret = udf_fs_flush(node);
 
+	/* Nobody would be told of an error. */
+	udf_fs_flush_rest(node);
 	handle_close(node, fi);
-	reply_errno(req, ret);
+	fuse_reply_err(req, 0);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only,
 		     struct fuse_file_info *fi)
 {
-	(void)ino;
 	(void)data_only;
 	(void)fi;
-	reply_errno(req, udf_fs_sync(fuse_req_userdata(req)));
+	reply_errno(req, udf_fs_sync_node(udfd_node(req, ino)));
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,

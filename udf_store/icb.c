@@ -755,10 +755,18 @@ out:
 	return ret;
 }
 
+/* What an ICB says of its file's data. */
+struct icb_data {
+	uint64_t size; /* bytes */
+	uint64_t blocks_recorded;
+	uint16_t ad_type;   /* of UDF_ICB_AD_MASK */
+	const uint8_t *ads; /* descriptors, or the data itself */
+	size_t ad_length;
+};
+
 /* The ICB around its descriptors or data. */
-static int encode_node_icb(const struct udf_node *node, enum udf_ad_form form,
-			   const uint8_t *ads, size_t ad_length,
-			   uint8_t *block)
+static int encode_node_icb(const struct udf_node *node,
+			   const struct icb_data *data, uint8_t *block)
 {
 	struct udf_fs *fs = node->fs;
 	struct udf_icb icb = {
@@ -774,8 +782,9 @@ static int encode_node_icb(const struct udf_node *node, enum udf_ad_form form,
 		.gid = node->gid,
 		.permissions = permissions_from_mode(node->mode),
 		.link_count = (uint16_t)node->link_count,
-		.information_length = node->size,
-		.object_size = node->size + node->streams_size,
+		.information_length = data->size,
+		.object_size = data->size + node->streams_size,
+		.blocks_recorded = data->blocks_recorded,
 		.access = node->access,
 		.modification = node->modification,
 		.creation = node->creation,
@@ -787,33 +796,41 @@ static int encode_node_icb(const struct udf_node *node, enum udf_ad_form form,
 		.unique_id = node->unique_id,
 		.ea_length = node->ea_length,
 		.ea = node->ea,
-		.ads = ads,
-		.ad_length = (uint32_t)ad_length,
+		.ads = data->ads,
+		.ad_length = (uint32_t)data->ad_length,
 	};
 	uint16_t flags = flags_from_mode(node->icb_flags, node->mode);
 	int ret = 0;
 
-	flags &= (uint16_t)~UDF_ICB_CONTIGUOUS;
-	if (node->map_error == 0) {
-		flags &= (uint16_t)~UDF_ICB_AD_MASK;
-	}
-	if (node->map_error != 0) {
-		icb.blocks_recorded = node->blocks_recorded;
-	} else if (node->embedded) {
-		flags |= UDF_AD_IN_ICB;
-	} else {
-		flags |= form;
-		icb.blocks_recorded = udf_extent_map_recorded(&node->map);
-	}
-	icb.icbtag.flags = flags;
+	flags &= (uint16_t)~(UDF_ICB_CONTIGUOUS | UDF_ICB_AD_MASK);
+	icb.icbtag.flags = flags | data->ad_type;
 	udf_our_regid(&icb.implementation);
 	ret = encode_icb(&icb, block, fs->info->block_size);
 	return ret < 0 ? ret : 0;
 }
 
+int udf_node_encode_empty(struct udf_node *node, udf_node_store_fn store,
+			  void *private_data)
+{
+	const struct icb_data empty = { .ad_type = UDF_AD_IN_ICB };
+	uint8_t *block = malloc(node->fs->info->block_size);
+	int ret = 0;
+
+	if (block == NULL) {
+		return -ENOMEM;
+	}
+	ret = encode_node_icb(node, &empty, block);
+	if (ret == 0) {
+		ret = store(private_data, node->lbn, block, true);
+	}
+	free(block);
+	return ret;
+}
+
 int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 		    udf_node_store_fn store, void *private_data)
 {
+	struct icb_data data = { .size = node->size };
 	enum udf_ad_form form = node_ad_form(node);
 	size_t ad_size = udf_ad_size(form);
 	size_t in_icb = icb_room(node) / ad_size;
@@ -826,14 +843,14 @@ int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 		return -ENOMEM;
 	}
 	if (node->map_error != 0) {
-		ret = encode_node_icb(node, form, node->damaged,
-				      node->damaged_length, block);
+		data.ad_type = node->icb_flags & UDF_ICB_AD_MASK;
+		data.blocks_recorded = node->blocks_recorded;
+		data.ads = node->damaged;
+		data.ad_length = node->damaged_length;
 	} else if (node->embedded) {
-		if (embedded_data == NULL) {
-			embedded_data = node->data;
-		}
-		ret = encode_node_icb(node, form, embedded_data, node->size,
-				      block);
+		data.ad_type = UDF_AD_IN_ICB;
+		data.ads = embedded_data != NULL ? embedded_data : node->data;
+		data.ad_length = node->size;
 	} else {
 		ret = encode_map(node, form, &ads, &count);
 		if (ret < 0) {
@@ -859,8 +876,12 @@ int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 			}
 			udf_run_list_free(&node->aeds);
 		}
-		ret = encode_node_icb(node, form, ads, count * ad_size, block);
+		data.ad_type = (uint16_t)form;
+		data.blocks_recorded = udf_extent_map_recorded(&node->map);
+		data.ads = ads;
+		data.ad_length = count * ad_size;
 	}
+	ret = encode_node_icb(node, &data, block);
 	if (ret < 0) {
 		goto out;
 	}

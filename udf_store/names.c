@@ -693,6 +693,8 @@ static int rename_locked(struct rename *r)
 	}
 	directory_moved(r->source, r->from, r->to);
 	if (r->target != NULL) {
+		/* Or a cut would leave nothing under the name. */
+		r->source->replaces = true;
 		if (is_directory && r->to->link_count > 1) {
 			r->to->link_count--;
 		}

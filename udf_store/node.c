@@ -599,3 +599,58 @@ void udf_node_release_blocks(struct udf_node *node)
 	}
 	udf_space_release(&fs->space, node->lbn, 1);
 }
+
+void udf_node_note_data(struct udf_node *node, uint64_t bytes)
+{
+	__atomic_fetch_add(&node->data_written, bytes, __ATOMIC_RELEASE);
+}
+
+uint64_t udf_node_data_written(const struct udf_node *node)
+{
+	return __atomic_load_n(&node->data_written, __ATOMIC_ACQUIRE);
+}
+
+void udf_node_note_synced(struct udf_node *node, uint64_t written)
+{
+	uint64_t synced = __atomic_load_n(&node->data_synced, __ATOMIC_ACQUIRE);
+
+	while (synced < written &&
+	       !__atomic_compare_exchange_n(&node->data_synced, &synced,
+					    written, false, __ATOMIC_RELEASE,
+					    __ATOMIC_ACQUIRE)) {
+	}
+}
+
+uint64_t udf_node_unsynced(const struct udf_node *node)
+{
+	/* In this order: the difference is never negative. */
+	uint64_t synced = __atomic_load_n(&node->data_synced, __ATOMIC_ACQUIRE);
+
+	if (!node->fs->info->defect_managed) {
+		return 0;
+	}
+	return udf_node_data_written(node) - synced;
+}
+
+bool udf_node_has_unsynced(const struct udf_node *node)
+{
+	return udf_node_unsynced(node) > 0;
+}
+
+int udf_node_add_runs(const struct udf_node *node, struct udf_run_list *runs)
+{
+	int ret = 0;
+
+	if (node->embedded || node->map_error != 0) {
+		return 0;
+	}
+	for (size_t i = 0; i < node->map.count && ret == 0; i++) {
+		const struct udf_extent *e = &node->map.extents[i];
+
+		if (e->type == UDF_EXTENT_RECORDED) {
+			ret = udf_run_list_add(runs, e->lbn,
+					       (uint32_t)e->count);
+		}
+	}
+	return ret;
+}

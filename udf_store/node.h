@@ -105,7 +105,13 @@ struct udf_node {
 	/* Opens by the kernel (fs.c), atomic. */
 	uint32_t opens;
 	bool unmanaged; /* no defect management until the last close */
-	bool unsynced_data; /* written since the last sync, managed */
+	/* Bytes written to blocks and managed, ever; and of these, what is
+	 * verified. Atomic. */
+	uint64_t data_written;
+	uint64_t data_synced;
+	uint64_t data_flushed; /* written before the last flush */
+	bool replaces; /* its name was another's before the last commit */
+	unsigned int gates; /* writers wait: commit.lock, read atomically */
 	/* No name is left: it ends with its last reference. */
 	bool unlinked;
 };
@@ -195,6 +201,9 @@ typedef int (*udf_node_store_fn)(void *private_data, uint32_t lbn,
 				 const uint8_t *block, bool is_icb);
 int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 		    udf_node_store_fn store, void *private_data);
+/* The ICB alone, of a file without data. */
+int udf_node_encode_empty(struct udf_node *node, udf_node_store_fn store,
+			  void *private_data);
 
 /*
  * The address of an ICB that belongs to another one (its streams, its
@@ -216,6 +225,18 @@ struct udf_space *udf_node_data_space(struct udf_node *node);
 int udf_node_load(struct udf_node *node);
 
 bool udf_node_is_directory(const struct udf_node *node);
+
+/* Data was written to blocks; that many bytes of the node are verified. */
+void udf_node_note_data(struct udf_node *node, uint64_t bytes);
+void udf_node_note_synced(struct udf_node *node, uint64_t written);
+uint64_t udf_node_data_written(const struct udf_node *node);
+/* Bytes written, one over the other too, and not verified; 0 where nothing
+ * ever is. */
+uint64_t udf_node_unsynced(const struct udf_node *node);
+bool udf_node_has_unsynced(const struct udf_node *node);
+
+/* Add the recorded blocks of the node's data. -ENOMEM. The lock is held. */
+int udf_node_add_runs(const struct udf_node *node, struct udf_run_list *runs);
 
 /* S_IFMT bits of the node's type. */
 mode_t udf_node_format(const struct udf_node *node);

@@ -160,6 +160,8 @@ static int64_t move_run(struct udf_node *node, const struct udf_extent *from,
 	to.count = count;
 	ret = udf_volume_read(fs->volume, from->lbn, count, buffer);
 	if (ret == 0) {
+		udf_node_note_data(node,
+				   (uint64_t)count * fs->info->block_size);
 		ret = udf_volume_write(fs->volume, to.lbn, count, buffer, 0);
 	}
 	if (ret == 0) {

@@ -157,7 +157,7 @@ static int read_singly(struct udf_partition *partition, uint32_t lbn,
 		int ret = 0;
 
 		if (partition->verify != NULL &&
-		    udf_verify_holds(partition->verify, lbn + i)) {
+		    udf_verify_copy(partition->verify, lbn + i, p)) {
 			continue;
 		}
 		ret = udf_partition_rescue(partition, lbn + i, p, NULL);
@@ -338,17 +338,18 @@ int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 		return ret;
 	}
 	if (partition->verify != NULL && !unmanaged) {
-		ret = udf_verify_relieve(partition->verify);
+		udf_verify_relieve(partition->verify);
 	}
-	return ret;
+	return 0;
 }
 
-int udf_partition_sync(struct udf_partition *partition)
+int udf_partition_sync(struct udf_partition *partition,
+		       const struct udf_run_list *runs)
 {
 	int ret = 0;
 
 	if (partition->verify != NULL) {
-		return udf_verify_sync(partition->verify);
+		return udf_verify_sync(partition->verify, runs);
 	}
 	ret = __atomic_load_n(&partition->flush_error, __ATOMIC_ACQUIRE);
 	if (ret != 0) {

@@ -18,6 +18,7 @@
 #include "block_list.h"
 #include "blockdev.h"
 #include "log.h"
+#include "run_list.h"
 #include "sparing.h"
 
 struct udf_verify;
@@ -83,7 +84,9 @@ int udf_partition_read(struct udf_partition *partition, uint32_t lbn,
 		       uint32_t count, void *buf);
 int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 			uint32_t count, const void *buf, bool unmanaged);
-int udf_partition_sync(struct udf_partition *partition);
+/* runs: only these (sorted), where it is known what is written; or NULL. */
+int udf_partition_sync(struct udf_partition *partition,
+		       const struct udf_run_list *runs);
 
 /* As udf_volume_forget(). */
 void udf_partition_forget(struct udf_partition *partition, uint32_t lbn,

@@ -58,6 +58,7 @@ void udf_pending_clear(struct udf_pending *pending)
 		}
 		pending->buckets[i] = NULL;
 	}
+	pending->failed = 0;
 }
 
 void udf_pending_pool_clear(struct udf_pending_pool *pool)
@@ -112,6 +113,26 @@ static struct udf_pending_chunk *make_chunk(struct udf_pending *pending,
 	return chunk;
 }
 
+static size_t count_bits(uint32_t mask)
+{
+	return (size_t)__builtin_popcount(mask);
+}
+
+/* These blocks of a chunk have not failed, whatever they did. */
+static void pardon_blocks(struct udf_pending *pending,
+			  struct udf_pending_chunk *chunk, uint32_t mask)
+{
+	pending->failed -= count_bits(chunk->failed & mask);
+	chunk->failed &= ~mask;
+}
+
+static void drop_blocks(struct udf_pending *pending,
+			struct udf_pending_chunk *chunk, uint32_t mask)
+{
+	pardon_blocks(pending, chunk, mask);
+	chunk->mask &= ~mask;
+}
+
 /* Part of a range that lies in one chunk. */
 struct span {
 	uint32_t first;	 /* of the chunk */
@@ -155,7 +176,7 @@ int udf_pending_put(struct udf_pending *pending, uint32_t lbn, uint32_t count,
 		}
 		memcpy(chunk->data + offset, buf, bytes);
 		chunk->mask |= span.mask;
-		chunk->failed &= ~span.mask;
+		pardon_blocks(pending, chunk, span.mask);
 		lbn += span.count;
 		count -= span.count;
 		buf += bytes;
@@ -172,8 +193,7 @@ void udf_pending_drop(struct udf_pending *pending, uint32_t lbn,
 
 		chunk = find_chunk(pending, span.first);
 		if (chunk != NULL) {
-			chunk->mask &= ~span.mask;
-			chunk->failed &= ~span.mask;
+			drop_blocks(pending, chunk, span.mask);
 		}
 		lbn += span.count;
 		count -= span.count;
@@ -225,7 +245,10 @@ void udf_pending_fail(struct udf_pending *pending, uint32_t lbn)
 	struct udf_pending_chunk *chunk = find_chunk(pending, span.first);
 
 	if (chunk != NULL) {
-		chunk->failed |= chunk->mask & span.mask;
+		uint32_t fresh = chunk->mask & span.mask & ~chunk->failed;
+
+		chunk->failed |= fresh;
+		pending->failed += count_bits(fresh);
 	}
 }
 
@@ -249,17 +272,12 @@ static int compare_chunks(const void *a, const void *b)
 	return (*x)->first < (*y)->first ? -1 : 1;
 }
 
-struct udf_pending_chunk **
-udf_pending_sorted(const struct udf_pending *pending)
+void udf_pending_sort(const struct udf_pending *pending,
+		      struct udf_pending_chunk **sorted)
 {
-	struct udf_pending_chunk **sorted = NULL;
 	size_t n = 0;
 	size_t i = 0;
 
-	sorted = calloc(pending->chunks + 1, sizeof(struct udf_pending_chunk *));
-	if (sorted == NULL) {
-		return NULL;
-	}
 	for (i = 0; i < UDF_PENDING_BUCKETS && n < pending->chunks; i++) {
 		struct udf_pending_chunk *chunk = pending->buckets[i];
 
@@ -268,5 +286,92 @@ udf_pending_sorted(const struct udf_pending *pending)
 		}
 	}
 	qsort(sorted, n, sizeof(struct udf_pending_chunk *), compare_chunks);
-	return sorted;
+}
+
+bool udf_pending_has(const struct udf_pending *pending,
+		     const struct udf_run_list *runs)
+{
+	size_t n = 0;
+	size_t i = 0;
+
+	for (i = 0; i < UDF_PENDING_BUCKETS && n < pending->chunks; i++) {
+		const struct udf_pending_chunk *chunk = pending->buckets[i];
+
+		for (; chunk != NULL; chunk = chunk->next) {
+			uint32_t wanted = 0;
+
+			n++;
+			wanted = udf_run_list_mask(runs, chunk->first,
+						   pending->chunk_blocks);
+			if ((chunk->mask & wanted) != 0) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* Some blocks of a chunk. */
+static int move_blocks(struct udf_pending *from,
+		       struct udf_pending_chunk *chunk, struct udf_pending *to,
+		       uint32_t wanted)
+{
+	size_t size = from->block_size;
+	struct udf_pending_chunk *other = find_chunk(to, chunk->first);
+	uint32_t copied = 0;
+	uint32_t failed = 0;
+	uint32_t i = 0;
+
+	if (other == NULL) {
+		other = make_chunk(to, chunk->first);
+	}
+	if (other == NULL) {
+		return -ENOMEM;
+	}
+	copied = wanted & ~other->mask;
+	for (i = 0; i < from->chunk_blocks; i++) {
+		if ((copied >> i) & 1) {
+			memcpy(other->data + i * size, chunk->data + i * size,
+			       size);
+		}
+	}
+	failed = chunk->failed & copied;
+	other->mask |= copied;
+	other->failed |= failed;
+	to->failed += count_bits(failed);
+	drop_blocks(from, chunk, wanted);
+	return 0;
+}
+
+int udf_pending_move(struct udf_pending *from, struct udf_pending *to,
+		     const struct udf_run_list *runs, bool keep_chunks)
+{
+	size_t left = from->chunks;
+	size_t i = 0;
+	int ret = 0;
+
+	for (i = 0; i < UDF_PENDING_BUCKETS && left > 0 && ret == 0; i++) {
+		struct udf_pending_chunk **link = &from->buckets[i];
+
+		while (*link != NULL && ret == 0) {
+			struct udf_pending_chunk *chunk = *link;
+			uint32_t wanted = 0;
+
+			left--;
+			wanted = chunk->mask &
+				 udf_run_list_mask(runs, chunk->first,
+						   from->chunk_blocks);
+			if (wanted != 0) {
+				ret = move_blocks(from, chunk, to, wanted);
+			}
+			if (chunk->mask != 0 || keep_chunks) {
+				link = &chunk->next;
+				continue;
+			}
+			*link = chunk->next;
+			release_chunk(from->pool, chunk);
+			from->chunks--;
+		}
+	}
+	return ret;
 }

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "run_list.h"
+
 #define UDF_PENDING_CHUNK_BYTES 16384u
 #define UDF_PENDING_BUCKETS 4096u
 
@@ -33,6 +35,7 @@ struct udf_pending {
 	uint32_t block_size; /* 512 to 4096 */
 	uint32_t chunk_blocks;
 	size_t chunks;
+	size_t failed; /* blocks */
 	struct udf_pending_pool *pool;
 	struct udf_pending_chunk *buckets[UDF_PENDING_BUCKETS];
 };
@@ -68,8 +71,20 @@ const uint8_t *udf_pending_get(const struct udf_pending *pending, uint32_t lbn);
 void udf_pending_fail(struct udf_pending *pending, uint32_t lbn);
 bool udf_pending_is_failed(const struct udf_pending *pending, uint32_t lbn);
 
-/* All chunks, sorted by block; free() the array. NULL: no memory. */
-struct udf_pending_chunk **
-udf_pending_sorted(const struct udf_pending *pending);
+/* Is one of the blocks of these runs kept? */
+bool udf_pending_has(const struct udf_pending *pending,
+		     const struct udf_run_list *runs);
+
+/*
+ * Move what is kept of the blocks of these runs to another set; what that one
+ * has already stays there as it is. keep_chunks: as udf_pending_drop().
+ * -ENOMEM: some are moved.
+ */
+int udf_pending_move(struct udf_pending *from, struct udf_pending *to,
+		     const struct udf_run_list *runs, bool keep_chunks);
+
+/* All chunks, sorted by block, to an array with room for them. */
+void udf_pending_sort(const struct udf_pending *pending,
+		      struct udf_pending_chunk **sorted);
 
 #endif /* UDF_STORE_PENDING_H */

@@ -15,45 +15,6 @@
 
 #define BITS_OFFSET UDF_SPACE_BITMAP_LEN
 
-int udf_run_list_add(struct udf_run_list *list, uint32_t lbn, uint32_t count)
-{
-	struct udf_run *last = NULL;
-
-	if (list->count > 0) {
-		last = &list->runs[list->count - 1];
-		if (last->lbn + last->count == lbn) {
-			last->count += count;
-			return 0;
-		}
-		if (lbn + count == last->lbn) {
-			last->lbn = lbn;
-			last->count += count;
-			return 0;
-		}
-	}
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity < 16 ? 16 : list->capacity * 2;
-		struct udf_run *bigger = NULL;
-
-		bigger = realloc(list->runs, capacity * sizeof(*bigger));
-		if (bigger == NULL) {
-			return -ENOMEM;
-		}
-		list->runs = bigger;
-		list->capacity = capacity;
-	}
-	list->runs[list->count].lbn = lbn;
-	list->runs[list->count].count = count;
-	list->count++;
-	return 0;
-}
-
-void udf_run_list_free(struct udf_run_list *list)
-{
-	free(list->runs);
-	*list = (struct udf_run_list){ .runs = NULL };
-}
-
 /*
  * Where the bit of a block is: its chunk and its bit within the chunk's
  * bytes. The descriptor's header is part of the first chunk.

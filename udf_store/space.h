@@ -23,18 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "run_list.h"
 #include "volume.h"
-
-struct udf_run {
-	uint32_t lbn;
-	uint32_t count;
-};
-
-struct udf_run_list {
-	struct udf_run *runs;
-	size_t count;
-	size_t capacity;
-};
 
 struct udf_space_chunk {
 	uint8_t *bytes; /* as on the medium; NULL: not read yet */
@@ -167,8 +157,5 @@ void udf_space_use_growth(struct udf_space *space);
  */
 int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 		      bool keep_used, uint64_t *changed);
-
-int udf_run_list_add(struct udf_run_list *list, uint32_t lbn, uint32_t count);
-void udf_run_list_free(struct udf_run_list *list);
 
 #endif /* UDF_STORE_SPACE_H */

@@ -676,6 +676,11 @@ int udf_sparing_commit(struct udf_sparing *sparing)
 	return 0;
 }
 
+bool udf_sparing_is_changed(const struct udf_sparing *sparing)
+{
+	return sparing->changed;
+}
+
 void udf_sparing_count(const struct udf_sparing *sparing,
 		       struct udf_sparing_counts *counts)
 {

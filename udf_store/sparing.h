@@ -84,6 +84,8 @@ int udf_sparing_relocate(struct udf_sparing *sparing, uint32_t original,
  * again.
  */
 int udf_sparing_commit(struct udf_sparing *sparing);
+/* There is something for it to write. */
+bool udf_sparing_is_changed(const struct udf_sparing *sparing);
 
 void udf_sparing_count(const struct udf_sparing *sparing,
 		       struct udf_sparing_counts *counts);

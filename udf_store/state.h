@@ -14,15 +14,16 @@
 #include "space.h"
 #include "volume.h"
 
+struct udf_commit_waiter;
+
 struct udf_commit {
-	pthread_mutex_t lock; /* the dirty list and the numbers below */
+	pthread_mutex_t lock; /* of all below, and of the nodes' gates */
 	pthread_cond_t done;
+	pthread_cond_t opened; /* a gate */
 	struct udf_node *dirty_first;
 	size_t dirty_count;
 	bool running;
-	uint64_t started;  /* number of the newest commit begun */
-	uint64_t finished; /* number of the newest commit ended */
-	int result;	   /* of that one */
+	struct udf_commit_waiter *waiting; /* for the next commit */
 	pthread_t thread;
 	bool thread_started;
 	bool stop;

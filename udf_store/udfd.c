@@ -25,6 +25,9 @@
 #include "fs.h"
 #include "fuse_ops.h"
 
+/* Writers that wait for the medium must not keep all threads busy. */
+#define THREADS_MAX 64u
+
 struct settings {
 	bool foreground;
 	bool debug;
@@ -261,6 +264,7 @@ static int session_loop(struct daemon *daemon)
 		fuse_loop_cfg_destroy(config);
 		return -ret;
 	}
+	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
 	/* Ends with a signal or when the file system was unmounted. */
 	ret = fuse_session_loop_mt(daemon->session, config);
 	fuse_loop_cfg_destroy(config);

@@ -2,20 +2,29 @@
 /*
  * Verify after write, and relocation: see verify.h.
  *
- * Written blocks are kept in the set "current". A drain makes it the set
- * "draining", flushes the device, reads the blocks back from the medium in
- * large pieces and compares. A packet with a block that is not as written is
- * written once more and, when it still is not, relocated. What cannot be
- * saved goes back to current, marked as failed: it is read from there, and
- * every later drain tries again.
+ * Written blocks are kept in the set "current". A drain takes blocks out of
+ * it, flushes the device, reads them back from the medium in large pieces and
+ * compares. A packet with a block that is not as written is written once more
+ * and, when it still is not, relocated. What cannot be saved goes back to
+ * current, marked as failed: it is read from there, and every later drain
+ * tries again.
+ *
+ * Some drains take all that is kept, one at a time; others, the blocks of a
+ * list, beside them and each other: so a sync of one file does not wait for
+ * the data of others. Nobody relies on what an advisory drain finds: one with
+ * a list takes its blocks away from those, and waits only for others that
+ * have some of them.
  *
  * A thread drains as soon as a quarter of the limit is kept, so that writing
- * goes on meanwhile; a writer waits when half of it is. The thread is
- * started when it is first needed, so that a daemon may fork after the open.
+ * goes on meanwhile; a writer waits (udf_verify_throttle()) when half of it
+ * is. The thread is started when it is first needed, so that a daemon may
+ * fork after the open.
  *
- * Locks: drain_lock is held through a drain. lock guards the sets and what is
- * below it in the struct; it is never held across I/O. The data of a draining
- * chunk does not change: a newer write of a block only clears its bit there.
+ * Locks: drain_lock is held through a drain of all. lock guards the sets and
+ * what is below it in the struct; it is never held across I/O. A block is in
+ * one set at a time. The data of a draining chunk does not change: a newer
+ * write of a block, or another drain, only clears its bit there. What is said
+ * to be for cures belongs to who has map_lock exclusively.
  * Order: drain_lock, the partition's map_lock, lock.
  */
 #include <errno.h>
@@ -24,46 +33,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lost.h"
-#include "pending.h"
-#include "verify.h"
+#include "verify_state.h"
 
 /* Bytes read back at once. */
 #define READ_BACK_BYTES (1024u * 1024u)
 #define READ_TRIES 3u
 
-/* A packet that has been relocated in this drain. */
-struct relocation {
-	uint32_t original; /* first block of the packet */
-	uint32_t from;	   /* blocks of the volume */
-	uint32_t to;
-};
-
-struct udf_verify {
-	struct udf_partition *partition;
-	size_t limit;
-	uint32_t packet_blocks;
-	uint32_t chunk_blocks;
-
-	pthread_mutex_t drain_lock;
-	uint8_t *read_back; /* READ_BACK_BYTES, and at least a packet */
-	uint8_t *packet;    /* of packet_blocks */
-	bool told_exhausted;
-
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct udf_pending_pool pool;
-	struct udf_pending *current;
-	struct udf_pending *draining;
-	struct udf_block_list bad; /* packets that no spare was left for */
-	size_t failed;		   /* blocks that could not be saved */
-	size_t most_bytes;	   /* kept at once so far */
-	int background_error;	/* not told to anybody yet */
-	bool has_thread;
-	bool wanted; /* the thread has something to do */
-	bool stop;
-	pthread_t thread;
-};
+/* Drains that are kept for their next use. */
+#define SPARE_DRAINS_MAX 4u
 
 static struct udf_pending *new_pending(struct udf_verify *verify)
 {
@@ -94,14 +71,11 @@ struct udf_verify *udf_verify_new(struct udf_partition *partition, size_t limit)
 	pthread_mutex_init(&verify->drain_lock, NULL);
 	pthread_mutex_init(&verify->lock, NULL);
 	pthread_cond_init(&verify->changed, NULL);
-	verify->read_back = udf_blockdev_alloc(
-		packet_bytes > READ_BACK_BYTES ? packet_bytes
-					       : READ_BACK_BYTES);
+	verify->read_back = udf_blockdev_alloc(packet_bytes);
 	verify->packet = udf_blockdev_alloc(packet_bytes);
 	verify->current = new_pending(verify);
-	verify->draining = new_pending(verify);
 	if (verify->read_back == NULL || verify->packet == NULL ||
-	    verify->current == NULL || verify->draining == NULL) {
+	    verify->current == NULL) {
 		udf_verify_free(verify);
 		return NULL;
 	}
@@ -114,6 +88,56 @@ static void free_pending(struct udf_pending *pending)
 		udf_pending_clear(pending);
 		free(pending);
 	}
+}
+
+static void free_drain(struct udf_drain *drain)
+{
+	if (drain != NULL) {
+		free_pending(drain->blocks);
+		free(drain->read_back);
+		free(drain);
+	}
+}
+
+/* One with no blocks. NULL: no memory. */
+static struct udf_drain *new_drain(struct udf_verify *verify)
+{
+	struct udf_drain *drain = NULL;
+
+	pthread_mutex_lock(&verify->lock);
+	drain = verify->spare_drains;
+	if (drain != NULL) {
+		verify->spare_drains = drain->next;
+		verify->spare_count--;
+	}
+	pthread_mutex_unlock(&verify->lock);
+	if (drain != NULL) {
+		return drain;
+	}
+	drain = calloc(1, sizeof(*drain));
+	if (drain == NULL) {
+		return NULL;
+	}
+	drain->blocks = new_pending(verify);
+	drain->read_back = udf_blockdev_alloc(READ_BACK_BYTES);
+	if (drain->blocks == NULL || drain->read_back == NULL) {
+		free_drain(drain);
+		return NULL;
+	}
+	return drain;
+}
+
+static void give_drain(struct udf_verify *verify, struct udf_drain *drain)
+{
+	pthread_mutex_lock(&verify->lock);
+	if (verify->spare_count < SPARE_DRAINS_MAX) {
+		drain->next = verify->spare_drains;
+		verify->spare_drains = drain;
+		verify->spare_count++;
+		drain = NULL;
+	}
+	pthread_mutex_unlock(&verify->lock);
+	free_drain(drain);
 }
 
 void udf_verify_free(struct udf_verify *verify)
@@ -129,7 +153,12 @@ void udf_verify_free(struct udf_verify *verify)
 		pthread_join(verify->thread, NULL);
 	}
 	free_pending(verify->current);
-	free_pending(verify->draining);
+	while (verify->spare_drains != NULL) {
+		struct udf_drain *drain = verify->spare_drains;
+
+		verify->spare_drains = drain->next;
+		free_drain(drain);
+	}
 	udf_pending_pool_clear(&verify->pool);
 	udf_block_list_free(&verify->bad);
 	free(verify->packet);
@@ -143,26 +172,52 @@ void udf_verify_free(struct udf_verify *verify)
 /* Memory for unverified data, in use now; lock is held. */
 static size_t kept_bytes(const struct udf_verify *verify)
 {
-	return udf_pending_bytes(verify->current) +
-	       udf_pending_bytes(verify->draining);
+	const struct udf_drain *drain = NULL;
+	size_t bytes = udf_pending_bytes(verify->current);
+
+	for (drain = verify->drains; drain != NULL; drain = drain->next) {
+		bytes += udf_pending_bytes(drain->blocks);
+	}
+	return bytes;
+}
+
+/* Bytes of blocks that could not be saved so far; lock is held. */
+static size_t failed_bytes(const struct udf_verify *verify)
+{
+	const struct udf_drain *drain = NULL;
+	size_t blocks = verify->current->failed;
+
+	for (drain = verify->drains; drain != NULL; drain = drain->next) {
+		blocks += drain->blocks->failed;
+	}
+	return blocks * verify->partition->block_size;
+}
+
+/* No drain has to do with these blocks any more; lock is held. */
+static void drop_draining(struct udf_verify *verify, uint32_t lbn,
+			  uint32_t count)
+{
+	struct udf_drain *drain = NULL;
+
+	for (drain = verify->drains; drain != NULL; drain = drain->next) {
+		udf_pending_drop(drain->blocks, lbn, count);
+	}
 }
 
 int udf_verify_remember(struct udf_verify *verify, uint32_t lbn, uint32_t count,
 			const void *buf)
 {
-	size_t failed_bytes = 0;
 	int ret = 0;
 
 	pthread_mutex_lock(&verify->lock);
-	failed_bytes = verify->failed * verify->partition->block_size;
-	if (failed_bytes >= verify->limit) {
+	if (failed_bytes(verify) >= verify->limit) {
 		/* There is no room for more that cannot be saved. */
 		ret = -EIO;
 	} else {
 		ret = udf_pending_put(verify->current, lbn, count, buf);
 	}
 	if (ret == 0) {
-		udf_pending_drop(verify->draining, lbn, count);
+		drop_draining(verify, lbn, count);
 	}
 	if (kept_bytes(verify) > verify->most_bytes) {
 		verify->most_bytes = kept_bytes(verify);
@@ -175,17 +230,34 @@ void udf_verify_forget(struct udf_verify *verify, uint32_t lbn, uint32_t count)
 {
 	pthread_mutex_lock(&verify->lock);
 	udf_pending_drop(verify->current, lbn, count);
-	udf_pending_drop(verify->draining, lbn, count);
+	drop_draining(verify, lbn, count);
 	pthread_mutex_unlock(&verify->lock);
 }
 
 void udf_verify_overlay(struct udf_verify *verify, uint32_t lbn, uint32_t count,
 			void *buf)
 {
+	const struct udf_drain *drain = NULL;
+
 	pthread_mutex_lock(&verify->lock);
-	udf_pending_overlay(verify->draining, lbn, count, buf);
+	for (drain = verify->drains; drain != NULL; drain = drain->next) {
+		udf_pending_overlay(drain->blocks, lbn, count, buf);
+	}
 	udf_pending_overlay(verify->current, lbn, count, buf);
 	pthread_mutex_unlock(&verify->lock);
+}
+
+/* What is kept of a block, or NULL; lock is held. */
+static const uint8_t *kept_block(const struct udf_verify *verify, uint32_t lbn)
+{
+	const struct udf_drain *drain = verify->drains;
+	const uint8_t *data = udf_pending_get(verify->current, lbn);
+
+	while (data == NULL && drain != NULL) {
+		data = udf_pending_get(drain->blocks, lbn);
+		drain = drain->next;
+	}
+	return data;
 }
 
 bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn)
@@ -193,13 +265,50 @@ bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn)
 	bool holds = false;
 
 	pthread_mutex_lock(&verify->lock);
-	holds = udf_pending_get(verify->current, lbn) != NULL ||
-		udf_pending_get(verify->draining, lbn) != NULL;
+	holds = kept_block(verify, lbn) != NULL;
 	pthread_mutex_unlock(&verify->lock);
 	return holds;
 }
 
-static uint32_t packet_of(const struct udf_verify *verify, uint32_t lbn)
+bool udf_verify_copy(struct udf_verify *verify, uint32_t lbn, void *buf)
+{
+	const uint8_t *data = NULL;
+
+	pthread_mutex_lock(&verify->lock);
+	data = kept_block(verify, lbn);
+	if (data != NULL) {
+		memcpy(buf, data, verify->partition->block_size);
+	}
+	pthread_mutex_unlock(&verify->lock);
+	return data != NULL;
+}
+
+/* lock is held. */
+static bool is_failed(const struct udf_verify *verify, uint32_t lbn)
+{
+	const struct udf_drain *drain = NULL;
+	bool failed = udf_pending_is_failed(verify->current, lbn);
+
+	for (drain = verify->drains; drain != NULL; drain = drain->next) {
+		failed = failed || udf_pending_is_failed(drain->blocks, lbn);
+	}
+	return failed;
+}
+
+void udf_verify_put_back(struct udf_verify *verify, uint32_t lbn,
+			 const uint8_t *data)
+{
+	int *flush_error = &verify->partition->flush_error;
+
+	if (udf_pending_put(verify->current, lbn, 1, data) == 0) {
+		udf_pending_fail(verify->current, lbn);
+	} else {
+		/* No memory: forgotten, so every later sync has to fail. */
+		__atomic_store_n(flush_error, -EIO, __ATOMIC_RELEASE);
+	}
+}
+
+uint32_t udf_verify_packet_of(const struct udf_verify *verify, uint32_t lbn)
 {
 	return lbn - lbn % verify->packet_blocks;
 }
@@ -210,20 +319,18 @@ int udf_verify_failed(struct udf_verify *verify, struct udf_block_list *list)
 	int ret = 0;
 
 	*list = (struct udf_block_list){.count = 0};
-	pthread_mutex_lock(&verify->drain_lock);
 	pthread_mutex_lock(&verify->lock);
 	for (i = 0; i < verify->bad.count && ret == 0; i++) {
 		uint32_t lbn = verify->bad.blocks[i];
 		uint32_t end = lbn + verify->packet_blocks;
 
 		for (; lbn < end && ret == 0; lbn++) {
-			if (udf_pending_is_failed(verify->current, lbn)) {
+			if (is_failed(verify, lbn)) {
 				ret = udf_block_list_add(list, lbn);
 			}
 		}
 	}
 	pthread_mutex_unlock(&verify->lock);
-	pthread_mutex_unlock(&verify->drain_lock);
 	if (ret != 0) {
 		udf_block_list_free(list);
 	}
@@ -246,7 +353,7 @@ bool udf_verify_is_bad(struct udf_verify *verify, uint32_t lbn)
 	bool bad = false;
 
 	pthread_mutex_lock(&verify->lock);
-	bad = udf_block_list_has(&verify->bad, packet_of(verify, lbn), 1);
+	bad = udf_block_list_has(&verify->bad, udf_verify_packet_of(verify, lbn), 1);
 	pthread_mutex_unlock(&verify->lock);
 	return bad;
 }
@@ -259,30 +366,21 @@ void udf_verify_memory(struct udf_verify *verify,
 		.limit = verify->limit,
 		.used = kept_bytes(verify),
 		.most = verify->most_bytes,
-		.failed = verify->failed * verify->partition->block_size,
+		.failed = failed_bytes(verify),
 	};
 	pthread_mutex_unlock(&verify->lock);
 }
 
-static uint64_t block_offset(const struct udf_verify *verify, uint32_t block)
+uint64_t udf_verify_offset(const struct udf_verify *verify, uint32_t block)
 {
 	return (uint64_t)block * verify->partition->block_size;
 }
 
-/* Blocks [first, end) of the partition, bounded by it. */
-static uint32_t range_end(const struct udf_verify *verify, uint32_t first,
-			  uint32_t blocks)
-{
-	uint32_t left = verify->partition->blocks - first;
-
-	return first + (blocks < left ? blocks : left);
-}
-
-static int read_medium_tries(struct udf_verify *verify, uint32_t block,
-			     void *buf, size_t bytes)
+int udf_verify_read_medium(struct udf_verify *verify, uint32_t block, void *buf,
+			   size_t bytes)
 {
 	struct udf_blockdev *dev = verify->partition->dev;
-	uint64_t offset = block_offset(verify, block);
+	uint64_t offset = udf_verify_offset(verify, block);
 	unsigned int tries = 0;
 	int ret = 0;
 
@@ -311,9 +409,9 @@ static uint32_t chunk_mask(struct udf_verify *verify,
 /*
  * Compare count blocks of a chunk, from block offset of it on, with what was
  * read; list the packets of those that differ. read == NULL: read each block
- * by itself first.
+ * by itself first, to the drain's buffer.
  */
-static int compare_blocks(struct udf_verify *verify,
+static int compare_blocks(struct udf_verify *verify, struct udf_drain *drain,
 			  const struct udf_pending_chunk *chunk,
 			  uint32_t offset, uint32_t count, const uint8_t *read,
 			  struct udf_block_list *suspects)
@@ -333,7 +431,7 @@ static int compare_blocks(struct udf_verify *verify,
 	}
 	for (i = offset; i < offset + count; i++) {
 		uint32_t lbn = chunk->first + i;
-		const uint8_t *found = verify->packet;
+		const uint8_t *found = drain->read_back;
 		int ret = 0;
 
 		if (((mask >> i) & 1) == 0) {
@@ -346,8 +444,8 @@ static int compare_blocks(struct udf_verify *verify,
 			uint32_t block = udf_partition_map(verify->partition,
 							   lbn, 1, &run);
 
-			ret = read_medium_tries(verify, block, verify->packet,
-						size);
+			ret = udf_verify_read_medium(verify, block,
+						drain->read_back, size);
 		}
 		if (ret == 0 &&
 		    memcmp(found, chunk->data + i * size, size) == 0) {
@@ -357,7 +455,7 @@ static int compare_blocks(struct udf_verify *verify,
 		if (ret != 0 && !udf_blockdev_is_medium_error(ret)) {
 			return ret;
 		}
-		ret = udf_block_list_add(suspects, packet_of(verify, lbn));
+		ret = udf_block_list_add(suspects, udf_verify_packet_of(verify, lbn));
 		if (ret != 0) {
 			return ret;
 		}
@@ -366,30 +464,30 @@ static int compare_blocks(struct udf_verify *verify,
 }
 
 /*
- * Read back and compare the chunks of one region: neighbours on the
- * partition, of blocks in all, that fit read_back.
+ * Read back and compare count blocks from lbn on, which lie in these chunks:
+ * neighbours on the partition, the first one with lbn in it. map_lock is held.
  */
-static int check_region(struct udf_verify *verify,
-			struct udf_pending_chunk **chunks, uint32_t blocks,
-			struct udf_block_list *suspects)
+static int check_region(struct udf_verify *verify, struct udf_drain *drain,
+			struct udf_pending_chunk **chunks, uint32_t lbn,
+			uint32_t count, struct udf_block_list *suspects)
 {
 	struct udf_partition *partition = verify->partition;
 	size_t size = partition->block_size;
-	uint32_t first = chunks[0]->first;
-	uint32_t done = 0;
+	uint32_t done = lbn - chunks[0]->first;
+	uint32_t blocks = done + count;
 	int ret = 0;
 
 	while (done < blocks) {
-		uint32_t lbn = first + done;
+		uint32_t at = chunks[0]->first + done;
 		uint32_t run = 0;
-		uint32_t block = udf_partition_map(partition, lbn,
+		uint32_t block = udf_partition_map(partition, at,
 						   blocks - done, &run);
 		uint32_t end = done + run;
-		const uint8_t *read = verify->read_back;
+		const uint8_t *read = drain->read_back;
 
 		ret = udf_blockdev_read_medium(partition->dev,
-					       block_offset(verify, block),
-					       verify->read_back, run * size);
+					       udf_verify_offset(verify, block),
+					       drain->read_back, run * size);
 		if (ret != 0 && !udf_blockdev_is_medium_error(ret)) {
 			return ret;
 		}
@@ -400,417 +498,119 @@ static int check_region(struct udf_verify *verify,
 			const struct udf_pending_chunk *chunk =
 				chunks[done / verify->chunk_blocks];
 			uint32_t offset = done % verify->chunk_blocks;
-			uint32_t count = verify->chunk_blocks - offset;
+			uint32_t part = verify->chunk_blocks - offset;
 
-			if (count > end - done) {
-				count = end - done;
+			if (part > end - done) {
+				part = end - done;
 			}
-			ret = compare_blocks(verify, chunk, offset, count, read,
-					     suspects);
+			ret = compare_blocks(verify, drain, chunk, offset,
+					     part, read, suspects);
 			if (ret != 0) {
 				return ret;
 			}
 			if (read != NULL) {
-				read += count * size;
+				read += part * size;
 			}
-			done += count;
+			done += part;
 		}
 	}
 	return 0;
 }
 
+/* The first of the blocks of a chunk that still count, and behind the last. */
+struct span {
+	uint32_t first;
+	uint32_t end;
+};
+
+static struct span chunk_span(struct udf_verify *verify,
+			      const struct udf_pending_chunk *chunk)
+{
+	uint32_t mask = chunk_mask(verify, chunk);
+	struct span span = { .first = chunk->first, .end = chunk->first };
+
+	if (mask != 0) {
+		span.first += (uint32_t)__builtin_ctz(mask);
+		span.end += 32u - (uint32_t)__builtin_clz(mask);
+	}
+	return span;
+}
+
 /*
  * Read back all that is draining and list the packets of what is not as
- * written. 0, or an error that is not the medium's.
+ * written. Only what is wanted is read, and what lies between: next to it may
+ * be what takes the medium long. 0, or an error that is not the medium's.
  */
-static int check_all(struct udf_verify *verify,
-		     struct udf_pending_chunk **sorted, size_t chunks,
+static int check_all(struct udf_verify *verify, struct udf_drain *drain,
 		     struct udf_block_list *suspects)
 {
+	pthread_rwlock_t *map_lock = &verify->partition->map_lock;
 	const size_t region_chunks = READ_BACK_BYTES / UDF_PENDING_CHUNK_BYTES;
 	size_t i = 0;
 	int ret = 0;
 
-	pthread_rwlock_rdlock(&verify->partition->map_lock);
-	while (i < chunks && ret == 0) {
+	while (i < drain->chunks && ret == 0) {
+		struct udf_pending_chunk **chunks = &drain->sorted[i];
+		struct span region = chunk_span(verify, chunks[0]);
 		size_t n = 1;
-		uint32_t blocks = 0;
 
-		while (n < region_chunks && i + n < chunks &&
-		       sorted[i + n]->first ==
-			       sorted[i + n - 1]->first +
-				       verify->chunk_blocks) {
+		while (n < region_chunks && i + n < drain->chunks) {
+			struct span next = chunk_span(verify, chunks[n]);
+
+			if (next.first != region.end ||
+			    next.first == next.end ||
+			    chunks[n]->first != region.end) {
+				break;
+			}
+			region.end = next.end;
 			n++;
 		}
-		blocks = (uint32_t)n * verify->chunk_blocks;
-		blocks = range_end(verify, sorted[i]->first, blocks) -
-			 sorted[i]->first;
-		ret = check_region(verify, &sorted[i], blocks, suspects);
+		if (region.end > region.first) {
+			pthread_rwlock_rdlock(map_lock);
+			ret = check_region(verify, drain, chunks, region.first,
+					   region.end - region.first, suspects);
+			pthread_rwlock_unlock(map_lock);
+		}
 		i += n;
 	}
-	pthread_rwlock_unlock(&verify->partition->map_lock);
 	return ret;
-}
-
-/*
- * Blocks from lbn on that are draining, as many as follow each other; their
- * data goes to verify->packet. map_lock is held exclusively, so that no
- * writer changes it.
- */
-static uint32_t gather_run(struct udf_verify *verify, uint32_t lbn,
-			   uint32_t end)
-{
-	size_t size = verify->partition->block_size;
-	uint32_t count = 0;
-
-	pthread_mutex_lock(&verify->lock);
-	while (lbn + count < end) {
-		const uint8_t *data = NULL;
-
-		data = udf_pending_get(verify->draining, lbn + count);
-		if (data == NULL) {
-			break;
-		}
-		memcpy(verify->packet + count * size, data, size);
-		count++;
-	}
-	pthread_mutex_unlock(&verify->lock);
-	return count;
-}
-
-/*
- * Write what is draining of a suspect packet once more, by itself and past
- * the cache, and look again. The first look may have been at a neighbour's
- * fault: one bad sector fails a whole request, which can be many packets
- * long. And a write may have come between. map_lock is held exclusively.
- */
-static bool packet_is_bad(struct udf_verify *verify, uint32_t first,
-			  uint32_t end)
-{
-	struct udf_partition *partition = verify->partition;
-	uint32_t lbn = first;
-
-	while (lbn < end) {
-		uint32_t count = gather_run(verify, lbn, end);
-		size_t bytes = (size_t)count * partition->block_size;
-		uint32_t block = 0;
-		uint32_t run = 0;
-
-		if (count == 0) {
-			lbn++;
-			continue;
-		}
-		/* A packet is in one piece, wherever it is. */
-		block = udf_partition_map(partition, lbn, count, &run);
-		(void)udf_blockdev_write_medium(partition->dev,
-						block_offset(verify, block),
-						verify->packet, bytes);
-		if (read_medium_tries(verify, block, verify->read_back,
-				      bytes) != 0 ||
-		    memcmp(verify->read_back, verify->packet, bytes) != 0) {
-			return true;
-		}
-		lbn += count;
-	}
-	return false;
-}
-
-/*
- * Gather the packet's newest data in verify->packet: what is kept, else what
- * the medium has. A neighbour that cannot be read is lost, and said so.
- */
-static void gather_packet(struct udf_verify *verify, uint32_t first,
-			  uint32_t end, struct udf_block_list *lost)
-{
-	struct udf_partition *partition = verify->partition;
-	size_t size = partition->block_size;
-	uint32_t lbn = 0;
-
-	for (lbn = first; lbn < end; lbn++) {
-		uint8_t *p = verify->packet + (lbn - first) * size;
-		int ret = 0;
-
-		if (udf_verify_holds(verify, lbn)) {
-			continue;
-		}
-		ret = udf_partition_rescue(partition, lbn, p, NULL);
-		if (ret == 0) {
-			continue;
-		}
-		udf_lost_fill(partition->identity, lbn, p,
-			      partition->block_size);
-		/* Without memory it is not logged, but marked all the same. */
-		(void)udf_block_list_add(lost, lbn);
-	}
-	udf_verify_overlay(verify, first, end - first, verify->packet);
-}
-
-/*
- * A block that is not on the medium goes back to current, as failed. lock is
- * held.
- */
-static void put_back(struct udf_verify *verify, uint32_t lbn,
-		     const uint8_t *data)
-{
-	int *flush_error = &verify->partition->flush_error;
-
-	if (udf_pending_put(verify->current, lbn, 1, data) == 0) {
-		udf_pending_fail(verify->current, lbn);
-		verify->failed++;
-	} else {
-		/* No memory: forgotten, so every later sync has to fail. */
-		__atomic_store_n(flush_error, -EIO, __ATOMIC_RELEASE);
-	}
-}
-
-/* What is draining of the packet goes back. */
-static void keep_failed(struct udf_verify *verify, uint32_t first, uint32_t end,
-			int error)
-{
-	bool first_time = false;
-	uint32_t lbn = 0;
-
-	pthread_mutex_lock(&verify->lock);
-	for (lbn = first; lbn < end; lbn++) {
-		const uint8_t *data = udf_pending_get(verify->draining, lbn);
-
-		if (data == NULL ||
-		    udf_pending_get(verify->current, lbn) != NULL) {
-			continue;
-		}
-		if (!udf_pending_is_failed(verify->draining, lbn)) {
-			first_time = true;
-		}
-		put_back(verify, lbn, data);
-	}
-	pthread_mutex_unlock(&verify->lock);
-	if (first_time) {
-		udf_partition_count(
-			&verify->partition->counts.unsaved_packets, 1);
-		udf_log(verify->partition->log, UDF_LOG_ERROR,
-			"defect event=unsaved packet=%u error=\"%s\"", first,
-			strerror(-error));
-	}
-}
-
-/*
- * The blocks that gather_packet() did not get are lost for good now: a line
- * for each run of them.
- */
-static void report_losses(struct udf_verify *verify,
-			  const struct udf_block_list *lost)
-{
-	struct udf_partition *partition = verify->partition;
-	size_t i = 0;
-
-	udf_partition_count(&partition->counts.lost_blocks, lost->count);
-	while (i < lost->count) {
-		uint32_t first = lost->blocks[i];
-		uint32_t count = 0;
-
-		while (i < lost->count && lost->blocks[i] == first + count) {
-			udf_partition_note_damage(partition, first + count);
-			count++;
-			i++;
-		}
-		udf_log(partition->log, UDF_LOG_ERROR,
-			"defect event=lost block=%u blocks=%u packet=%u",
-			first, count, packet_of(verify, first));
-	}
-}
-
-/* No spare is left for a bad packet. */
-static void note_bad(struct udf_verify *verify, uint32_t first)
-{
-	struct udf_partition *partition = verify->partition;
-
-	pthread_mutex_lock(&verify->lock);
-	/* Without memory the packet's blocks are used again; they fail. */
-	(void)udf_block_list_add(&verify->bad, first);
-	pthread_mutex_unlock(&verify->lock);
-	if (!verify->told_exhausted) {
-		verify->told_exhausted = true;
-		udf_log(partition->log, UDF_LOG_ERROR,
-			"defect event=spares-exhausted packet=%u: bad packets "
-			"cannot be relocated any more; copy the data to a new "
-			"medium",
-			first);
-	}
-}
-
-/* One suspect packet. 1: relocated; 0: it was good; or an error. */
-static int cure_packet(struct udf_verify *verify, uint32_t first,
-		       struct relocation *relocation)
-{
-	struct udf_partition *partition = verify->partition;
-	uint32_t end = range_end(verify, first, verify->packet_blocks);
-	size_t bytes = (size_t)(end - first) * partition->block_size;
-	struct udf_block_list lost = {.count = 0};
-	uint32_t run = 0;
-	int ret = 0;
-
-	if (!packet_is_bad(verify, first, end)) {
-		return 0;
-	}
-	relocation->original = first;
-	relocation->from = udf_partition_map(partition, first, 1, &run);
-	gather_packet(verify, first, end, &lost);
-	ret = udf_sparing_relocate(partition->sparing, first, verify->packet,
-				   bytes, &relocation->to);
-	if (ret == 0) {
-		report_losses(verify, &lost);
-		udf_partition_count(&partition->counts.relocated_packets, 1);
-		ret = 1;
-	} else {
-		if (ret == -ENOSPC) {
-			note_bad(verify, first);
-		}
-		keep_failed(verify, first, end, ret);
-	}
-	udf_block_list_free(&lost);
-	return ret;
-}
-
-static void log_relocations(struct udf_verify *verify,
-			    const struct relocation *done, size_t count)
-{
-	struct udf_sparing_counts counts = {0};
-	size_t i = 0;
-
-	udf_sparing_count(verify->partition->sparing, &counts);
-	for (i = 0; i < count; i++) {
-		udf_log(verify->partition->log, UDF_LOG_NOTICE,
-			"defect event=relocated packet=%u from=%u to=%u "
-			"sequence=%u spares=%u/%u",
-			done[i].original, done[i].from, done[i].to,
-			counts.sequence, counts.free, counts.total);
-	}
-}
-
-/* verify->packet is on the medium where the packet is, and read at once. */
-static bool rewrite_in_place(struct udf_verify *verify, uint32_t first,
-			     size_t bytes)
-{
-	struct udf_partition *partition = verify->partition;
-	uint32_t run = 0;
-	uint32_t block = udf_partition_map(partition, first, 1, &run);
-	uint64_t offset = block_offset(verify, block);
-	int ret = 0;
-
-	ret = udf_blockdev_write_medium(partition->dev, offset, verify->packet,
-					bytes);
-	if (ret == 0) {
-		ret = udf_blockdev_read_medium(partition->dev, offset,
-					       verify->read_back, bytes);
-	}
-	return ret == 0 &&
-	       memcmp(verify->read_back, verify->packet, bytes) == 0;
-}
-
-/* With drain_lock and map_lock. */
-static int refresh_packet(struct udf_verify *verify, uint32_t first)
-{
-	struct udf_partition *partition = verify->partition;
-	uint32_t end = range_end(verify, first, verify->packet_blocks);
-	size_t bytes = (size_t)(end - first) * partition->block_size;
-	struct udf_block_list lost = {.count = 0};
-	struct relocation relocation = {.original = first};
-	uint32_t run = 0;
-	int ret = 0;
-
-	gather_packet(verify, first, end, &lost);
-	ret = lost.count > 0 ? -EIO : 0;
-	udf_block_list_free(&lost);
-	if (ret != 0 || rewrite_in_place(verify, first, bytes)) {
-		return ret;
-	}
-	relocation.from = udf_partition_map(partition, first, 1, &run);
-	ret = udf_sparing_relocate(partition->sparing, first, verify->packet,
-				   bytes, &relocation.to);
-	if (ret == 0) {
-		ret = udf_sparing_commit(partition->sparing);
-	}
-	if (ret != 0) {
-		return ret;
-	}
-	udf_partition_count(&partition->counts.relocated_packets, 1);
-	log_relocations(verify, &relocation, 1);
-	return 1;
-}
-
-int udf_verify_refresh(struct udf_verify *verify, uint32_t first)
-{
-	int ret = 0;
-
-	pthread_mutex_lock(&verify->drain_lock);
-	pthread_rwlock_wrlock(&verify->partition->map_lock);
-	ret = refresh_packet(verify, first);
-	pthread_rwlock_unlock(&verify->partition->map_lock);
-	pthread_mutex_unlock(&verify->drain_lock);
-	return ret;
-}
-
-/* Relocate the suspects that are bad, then write the sparing table. */
-static int cure(struct udf_verify *verify, const struct udf_block_list *suspects)
-{
-	struct udf_partition *partition = verify->partition;
-	struct relocation *done = NULL;
-	size_t relocated = 0;
-	size_t i = 0;
-	int error = 0;
-	int ret = 0;
-
-	done = calloc(suspects->count + 1, sizeof(*done));
-	if (done == NULL) {
-		return -ENOMEM;
-	}
-	udf_partition_count(&partition->counts.suspect_packets,
-			    suspects->count);
-	pthread_rwlock_wrlock(&partition->map_lock);
-	for (i = 0; i < suspects->count; i++) {
-		ret = cure_packet(verify, suspects->blocks[i],
-				  &done[relocated]);
-		if (ret == 1) {
-			relocated++;
-		} else if (ret != 0 && error == 0) {
-			error = ret;
-		}
-	}
-	ret = udf_sparing_commit(partition->sparing);
-	if (ret != 0 && error == 0) {
-		error = ret;
-	}
-	log_relocations(verify, done, relocated);
-	pthread_rwlock_unlock(&partition->map_lock);
-	free(done);
-	return error;
 }
 
 /* Put all that is draining back, unless it was written again since. */
-static void undrain(struct udf_verify *verify,
-		    struct udf_pending_chunk **sorted, size_t chunks)
+static void undrain(struct udf_verify *verify, struct udf_drain *drain)
 {
 	size_t size = verify->partition->block_size;
 	size_t i = 0;
 	uint32_t j = 0;
 
 	pthread_mutex_lock(&verify->lock);
-	for (i = 0; i < chunks; i++) {
-		for (j = 0; j < verify->chunk_blocks; j++) {
-			uint32_t lbn = sorted[i]->first + j;
+	for (i = 0; i < drain->chunks; i++) {
+		const struct udf_pending_chunk *chunk = drain->sorted[i];
 
-			if (((sorted[i]->mask >> j) & 1) == 0) {
+		for (j = 0; j < verify->chunk_blocks; j++) {
+			if (((chunk->mask >> j) & 1) == 0) {
 				continue;
 			}
-			put_back(verify, lbn, sorted[i]->data + j * size);
+			udf_verify_put_back(verify, chunk->first + j,
+					    chunk->data + j * size);
 		}
 	}
 	pthread_mutex_unlock(&verify->lock);
 }
 
-/* The work of a drain, once draining is filled. */
-static int check_and_cure(struct udf_verify *verify,
-			  struct udf_pending_chunk **sorted, size_t chunks)
+/* An earlier relocation is not in the table on the medium. */
+static bool is_table_changed(struct udf_partition *partition)
+{
+	bool changed = false;
+
+	pthread_rwlock_rdlock(&partition->map_lock);
+	changed = udf_sparing_is_changed(partition->sparing);
+	pthread_rwlock_unlock(&partition->map_lock);
+	return changed;
+}
+
+/* The work of a drain, once it has its blocks. */
+static int check_and_cure(struct udf_verify *verify, struct udf_drain *drain)
 {
 	struct udf_partition *partition = verify->partition;
 	struct udf_block_list suspects = {0};
@@ -822,49 +622,163 @@ static int check_and_cure(struct udf_verify *verify,
 		ret = 0;
 	}
 	if (ret == 0) {
-		ret = check_all(verify, sorted, chunks, &suspects);
+		ret = check_all(verify, drain, &suspects);
 	}
-	if (ret == 0) {
-		ret = cure(verify, &suspects);
-	} else {
+	if (ret == 0 && (suspects.count > 0 || is_table_changed(partition))) {
+		ret = udf_verify_cure(verify, drain, &suspects);
+	} else if (ret != 0) {
 		udf_log(partition->log, UDF_LOG_ERROR,
 			"writes cannot be verified: %s", strerror(-ret));
-		undrain(verify, sorted, chunks);
+		undrain(verify, drain);
 	}
 	udf_block_list_free(&suspects);
 	return ret;
 }
 
-/* Verify all that is kept. Takes drain_lock. */
-static int drain(struct udf_verify *verify)
+/* An array for all chunks that a drain could take; lock is held. */
+static bool make_sorted(struct udf_verify *verify, struct udf_drain *drain)
 {
-	struct udf_pending_chunk **sorted = NULL;
-	struct udf_pending *set = NULL;
-	size_t chunks = 0;
-	int ret = -ENOMEM;
+	const struct udf_drain *other = NULL;
+	size_t room = verify->current->chunks + 1;
 
-	pthread_mutex_lock(&verify->drain_lock);
-	pthread_mutex_lock(&verify->lock);
-	sorted = udf_pending_sorted(verify->current);
-	if (sorted == NULL) {
-		goto out;
+	for (other = verify->drains; other != NULL; other = other->next) {
+		room += other->blocks->chunks;
+	}
+	drain->sorted = calloc(room, sizeof(*drain->sorted));
+	return drain->sorted != NULL;
+}
+
+/* Wait until no drain that began before is under way; lock is held. */
+static void await_older(struct udf_verify *verify, uint64_t number)
+{
+	struct udf_drain *other = verify->drains;
+
+	while (other != NULL) {
+		if (other->number < number) {
+			pthread_cond_wait(&verify->changed, &verify->lock);
+			other = verify->drains;
+		} else {
+			other = other->next;
+		}
+	}
+}
+
+/* Take all that is kept; lock is held. */
+static int take_all(struct udf_verify *verify, struct udf_drain *drain)
+{
+	struct udf_pending *set = NULL;
+
+	/* What they do not save comes back. */
+	await_older(verify, verify->drains_begun + 1);
+	if (!make_sorted(verify, drain)) {
+		return -ENOMEM;
 	}
 	set = verify->current;
-	verify->current = verify->draining;
-	verify->draining = set;
-	verify->failed = 0;
-	chunks = set->chunks;
+	verify->current = drain->blocks;
+	drain->blocks = set;
+	return 0;
+}
+
+/* Wait for those whose answer somebody waits for; lock is held. */
+static void await_owners(struct udf_verify *verify,
+			 const struct udf_run_list *runs)
+{
+	struct udf_drain *other = verify->drains;
+
+	while (other != NULL) {
+		if (!other->advisory && udf_pending_has(other->blocks, runs)) {
+			pthread_cond_wait(&verify->changed, &verify->lock);
+			other = verify->drains;
+		} else {
+			other = other->next;
+		}
+	}
+}
+
+/*
+ * Take what is kept of these blocks; lock is held. Without memory the drain
+ * has some of them and must go on.
+ */
+static int take_runs(struct udf_verify *verify, struct udf_drain *drain,
+		     const struct udf_run_list *runs)
+{
+	struct udf_drain *other = NULL;
+	int ret = 0;
+
+	await_owners(verify, runs);
+	if (!make_sorted(verify, drain)) {
+		return -ENOMEM;
+	}
+	ret = udf_pending_move(verify->current, drain->blocks, runs, false);
+	for (other = verify->drains; other != NULL && ret == 0;
+	     other = other->next) {
+		if (other->advisory) {
+			ret = udf_pending_move(other->blocks, drain->blocks,
+					       runs, true);
+		}
+	}
+	return ret;
+}
+
+static void list_drain(struct udf_verify *verify, struct udf_drain *drain)
+{
+	verify->drains_begun++;
+	drain->number = verify->drains_begun;
+	drain->chunks = drain->blocks->chunks;
+	udf_pending_sort(drain->blocks, drain->sorted);
+	drain->next = verify->drains;
+	verify->drains = drain;
 	pthread_cond_broadcast(&verify->changed);
-	pthread_mutex_unlock(&verify->lock);
+}
 
-	ret = check_and_cure(verify, sorted, chunks);
+static void unlist_drain(struct udf_verify *verify, struct udf_drain *drain)
+{
+	struct udf_drain **link = &verify->drains;
 
+	while (*link != drain) {
+		link = &(*link)->next;
+	}
+	*link = drain->next;
+	udf_pending_clear(drain->blocks);
+	pthread_cond_broadcast(&verify->changed);
+}
+
+/* Verify what is kept of these blocks, or all of it (runs is NULL). */
+static int drain_blocks(struct udf_verify *verify,
+			const struct udf_run_list *runs, bool advisory)
+{
+	struct udf_drain *drain = new_drain(verify);
+	int take_ret = 0;
+	int ret = 0;
+
+	if (drain == NULL) {
+		return -ENOMEM;
+	}
+	if (runs == NULL) {
+		pthread_mutex_lock(&verify->drain_lock);
+	}
 	pthread_mutex_lock(&verify->lock);
-	udf_pending_clear(verify->draining);
-out:
+	drain->advisory = advisory;
+	if (runs == NULL) {
+		take_ret = take_all(verify, drain);
+	} else {
+		take_ret = take_runs(verify, drain, runs);
+	}
+	if (drain->sorted != NULL) {
+		list_drain(verify, drain);
+		pthread_mutex_unlock(&verify->lock);
+		ret = check_and_cure(verify, drain);
+		pthread_mutex_lock(&verify->lock);
+		unlist_drain(verify, drain);
+		free(drain->sorted);
+		drain->sorted = NULL;
+	}
 	pthread_mutex_unlock(&verify->lock);
-	pthread_mutex_unlock(&verify->drain_lock);
-	free(sorted);
+	if (runs == NULL) {
+		pthread_mutex_unlock(&verify->drain_lock);
+	}
+	give_drain(verify, drain);
+	ret = take_ret != 0 ? take_ret : ret;
 	return udf_blockdev_is_medium_error(ret) ? -EIO : ret;
 }
 
@@ -881,7 +795,7 @@ static void *drain_thread(void *private_data)
 			continue;
 		}
 		pthread_mutex_unlock(&verify->lock);
-		ret = drain(verify);
+		ret = drain_blocks(verify, NULL, true);
 		pthread_mutex_lock(&verify->lock);
 		verify->wanted = false;
 		if (ret != 0) {
@@ -920,7 +834,7 @@ static bool want_thread(struct udf_verify *verify)
 	return verify->has_thread;
 }
 
-int udf_verify_relieve(struct udf_verify *verify)
+void udf_verify_relieve(struct udf_verify *verify)
 {
 	bool by_hand = false;
 	int ret = 0;
@@ -929,23 +843,50 @@ int udf_verify_relieve(struct udf_verify *verify)
 	if (udf_pending_bytes(verify->current) >= verify->limit / 4) {
 		by_hand = !want_thread(verify);
 	}
-	/* Half in current, half in draining. */
-	while (verify->wanted &&
-	       udf_pending_bytes(verify->current) >= verify->limit / 2) {
+	pthread_mutex_unlock(&verify->lock);
+	if (!by_hand) {
+		return;
+	}
+	ret = drain_blocks(verify, NULL, true);
+	if (ret != 0) {
+		pthread_mutex_lock(&verify->lock);
+		verify->background_error = ret;
+		pthread_mutex_unlock(&verify->lock);
+	}
+}
+
+/* lock is held. */
+static bool is_full(const struct udf_verify *verify, bool is_small)
+{
+	if (is_small) {
+		return kept_bytes(verify) >= verify->limit + verify->limit / 4;
+	}
+	/* Half in current, half draining. */
+	return udf_pending_bytes(verify->current) >= verify->limit / 2;
+}
+
+int udf_verify_throttle(struct udf_verify *verify, bool is_small)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&verify->lock);
+	while (verify->wanted && is_full(verify, is_small)) {
 		pthread_cond_wait(&verify->changed, &verify->lock);
 	}
 	ret = verify->background_error;
 	verify->background_error = 0;
 	pthread_mutex_unlock(&verify->lock);
-	if (by_hand) {
-		ret = drain(verify);
-	}
 	return ret;
 }
 
-int udf_verify_sync(struct udf_verify *verify)
+void udf_verify_settle(struct udf_verify *verify)
 {
-	int ret = drain(verify);
+	(void)drain_blocks(verify, NULL, true);
+}
+
+int udf_verify_sync(struct udf_verify *verify, const struct udf_run_list *runs)
+{
+	int ret = drain_blocks(verify, runs, false);
 
 	if (ret == 0) {
 		ret = __atomic_load_n(&verify->partition->flush_error,

@@ -13,6 +13,7 @@
 
 #include "block_list.h"
 #include "partition.h"
+#include "run_list.h"
 
 struct udf_verify;
 
@@ -43,14 +44,16 @@ void udf_verify_overlay(struct udf_verify *verify, uint32_t lbn, uint32_t count,
 /* The block's data is kept, so it need not be readable. */
 bool udf_verify_holds(struct udf_verify *verify, uint32_t lbn);
 
+/* The same, and its data goes to buf. */
+bool udf_verify_copy(struct udf_verify *verify, uint32_t lbn, void *buf);
+
 /*
  * Called without map_lock.
  */
 
 /*
- * The blocks that a drain could not save and that are kept in memory, in
- * packets that are bad and for which no spare was left. Waits for a drain that
- * is running. -ENOMEM.
+ * The blocks that could not be saved so far and that are kept in memory, in
+ * packets that are bad and for which no spare was left. -ENOMEM.
  */
 int udf_verify_failed(struct udf_verify *verify, struct udf_block_list *list);
 
@@ -69,11 +72,19 @@ struct udf_verify_memory {
 void udf_verify_memory(struct udf_verify *verify,
 		       struct udf_verify_memory *memory);
 
+/* Begin to verify, in a thread, when a quarter of the limit is kept. */
+void udf_verify_relieve(struct udf_verify *verify);
+
 /*
- * Verify when more than the limit is kept. An error of the medium that could
- * not be cured is returned, whoever wrote the block.
+ * Wait while half of the limit is kept, besides what is looked at, and
+ * something is done about it; is_small: while a quarter more than the limit is
+ * kept in all. Returns the last error, not returned yet, of verifying in the
+ * thread: the data is kept, and whoever syncs it is told.
  */
-int udf_verify_relieve(struct udf_verify *verify);
+int udf_verify_throttle(struct udf_verify *verify, bool is_small);
+
+/* Verify all that is kept, for who wants to have less to wait for later. */
+void udf_verify_settle(struct udf_verify *verify);
 
 /*
  * Write a packet, which is read with difficulty, again where it is; relocate
@@ -82,7 +93,10 @@ int udf_verify_relieve(struct udf_verify *verify);
  */
 int udf_verify_refresh(struct udf_verify *verify, uint32_t first);
 
-/* Verify all that was written before the call; as udf_volume_sync(). */
-int udf_verify_sync(struct udf_verify *verify);
+/*
+ * Verify all that was written before the call, or what of it is in these runs
+ * (sorted): as udf_volume_sync() and udf_volume_sync_runs().
+ */
+int udf_verify_sync(struct udf_verify *verify, const struct udf_run_list *runs);
 
 #endif /* UDF_STORE_VERIFY_H */

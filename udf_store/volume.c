@@ -697,7 +697,7 @@ int udf_volume_close(struct udf_volume *volume)
 	}
 	if (volume->partition.dev != NULL) {
 		if (!volume->info.read_only) {
-			ret = udf_partition_sync(&volume->partition);
+			ret = udf_partition_sync(&volume->partition, NULL);
 		}
 		udf_verify_free(volume->verify);
 		udf_partition_destroy(&volume->partition);
@@ -885,7 +885,46 @@ int udf_volume_sync(struct udf_volume *volume)
 	if (volume->info.read_only) {
 		return 0;
 	}
-	return udf_partition_sync(&volume->partition);
+	return udf_partition_sync(&volume->partition, NULL);
+}
+
+int udf_volume_sync_runs(struct udf_volume *volume,
+			 const struct udf_run_list *runs)
+{
+	if (volume->info.read_only) {
+		return 0;
+	}
+	/* What lies in the first partition through another has other blocks
+	 * there. */
+	if (volume->mapped != NULL) {
+		runs = NULL;
+	}
+	return udf_partition_sync(&volume->partition, runs);
+}
+
+void udf_volume_settle(struct udf_volume *volume)
+{
+	if (volume->verify != NULL) {
+		udf_verify_settle(volume->verify);
+	}
+}
+
+int udf_volume_throttle(struct udf_volume *volume, bool is_small)
+{
+	if (volume->verify == NULL) {
+		return 0;
+	}
+	return udf_verify_throttle(volume->verify, is_small);
+}
+
+size_t udf_volume_unverified(struct udf_volume *volume)
+{
+	struct udf_verify_memory memory = { .used = 0 };
+
+	if (volume->verify != NULL) {
+		udf_verify_memory(volume->verify, &memory);
+	}
+	return memory.used;
 }
 
 void udf_volume_forget(struct udf_volume *volume, uint32_t lbn, uint32_t count)
@@ -1061,7 +1100,7 @@ int udf_volume_put_integrity(struct udf_volume *volume,
 	if (volume->info.read_only) {
 		return -EROFS;
 	}
-	sync_ret = udf_partition_sync(&volume->partition);
+	sync_ret = udf_partition_sync(&volume->partition, NULL);
 	if (sync_ret != 0 && integrity->closed) {
 		/* Closed would say that all is on the medium. */
 		return sync_ret;

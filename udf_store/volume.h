@@ -23,6 +23,7 @@
 #include "ecma167.h"
 #include "log.h"
 #include "partition.h"
+#include "run_list.h"
 #include "scrub.h"
 #include "verify.h"
 
@@ -201,10 +202,8 @@ int udf_volume_metadata_encode(struct udf_volume *volume,
 
 /*
  * Write count logical blocks. What is written is on the medium, verified,
- * after udf_volume_sync(); an earlier -EIO or -ENOSPC (no spare is left) is
- * returned as soon as known, so it may be about blocks of another writer. With
- * UDF_WRITE_UNMANAGED the data goes straight to the medium before the call
- * returns.
+ * after udf_volume_sync(), which tells of its errors. With UDF_WRITE_UNMANAGED
+ * the data goes straight to the medium before the call returns.
  */
 int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		     const void *buf, unsigned int flags);
@@ -218,6 +217,30 @@ int udf_volume_write(struct udf_volume *volume, uint32_t lbn, uint32_t count,
  * the blocks are not known, and every later sync returns the error.
  */
 int udf_volume_sync(struct udf_volume *volume);
+
+/*
+ * The same for these runs, sorted, and without waiting for, or telling of
+ * errors with, other blocks where writes are verified. Where they are not, the
+ * device does not say which blocks it has written: the same as for all.
+ */
+int udf_volume_sync_runs(struct udf_volume *volume,
+			 const struct udf_run_list *runs);
+
+/*
+ * Where writes are verified: bytes that are not so far. Verify them now, for
+ * who wants to have less to wait for in the next sync.
+ */
+size_t udf_volume_unverified(struct udf_volume *volume);
+void udf_volume_settle(struct udf_volume *volume);
+
+/*
+ * Before much is written: wait while there is too much that is not verified.
+ * The memory for that is bounded only by those who call this, and they hold
+ * no lock that a sync could need. For little (is_small) there is a quarter
+ * more: it need not wait for what is large. An error is not about the caller's blocks:
+ * some were found bad that have to go elsewhere, or be given up.
+ */
+int udf_volume_throttle(struct udf_volume *volume, bool is_small);
 
 /*
  * Nothing refers to these blocks any more: what was written there needs not

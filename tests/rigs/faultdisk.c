@@ -33,6 +33,7 @@ enum fault_kind {
 	FAIL_READ,
 	DROP_WRITE,
 	CORRUPT_WRITE,
+	HOLD_READ,
 	FAULT_KINDS,
 };
 
@@ -41,6 +42,7 @@ static const char *const kind_names[FAULT_KINDS] = {
 	[FAIL_READ] = "fail-read",
 	[DROP_WRITE] = "drop-write",
 	[CORRUPT_WRITE] = "corrupt-write",
+	[HOLD_READ] = "hold-read",
 };
 
 /*
@@ -68,15 +70,18 @@ static struct {
 	uint64_t bytes;
 	bool read_only;
 	pthread_mutex_t lock; /* of the table */
+	pthread_cond_t changed;
 	struct fault_table table;
+	unsigned int held; /* readers that wait for a change of it */
 } disk = {
 	.fd = -1,
 	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.changed = PTHREAD_COND_INITIALIZER,
 };
 
 static bool concerns_reads(enum fault_kind kind)
 {
-	return kind == FAIL_READ;
+	return kind == FAIL_READ || kind == HOLD_READ;
 }
 
 /* Where the sort order puts a fault: twice the sector, plus one for reads. */
@@ -275,6 +280,7 @@ static int control_write(const char *buf, size_t size)
 	if (ret == 0) {
 		free(disk.table.faults);
 		disk.table = changed;
+		pthread_cond_broadcast(&disk.changed);
 	} else {
 		free(changed.faults);
 	}
@@ -313,6 +319,7 @@ static char *control_text(void)
 			kind_names[i],
 			disk.table.totals[i]);
 	}
+	fprintf(out, "held %u\n", disk.held);
 	pthread_mutex_unlock(&disk.lock);
 	if (fclose(out) != 0) {
 		free(text);
@@ -375,7 +382,7 @@ static int disk_write(const char *buf, size_t size, uint64_t offset)
 		if (bad >= end) {
 			break;
 		}
-		if (fault.kind == FAIL_READ) {
+		if (concerns_reads(fault.kind)) {
 			if (fault.heals) {
 				table_remove(&disk.table, i);
 			} else {
@@ -417,6 +424,27 @@ static int disk_write(const char *buf, size_t size, uint64_t offset)
 	return ret == 0 ? (int)size : ret;
 }
 
+/* Wait while a sector of the range is held; lock is held. */
+static void await_release(uint64_t offset, size_t size)
+{
+	size_t i = table_find(&disk.table,
+			      fault_key(offset / SECTOR_BYTES, false));
+
+	while (i < disk.table.count &&
+	       disk.table.faults[i].sector * SECTOR_BYTES < offset + size) {
+		if (disk.table.faults[i].kind != HOLD_READ) {
+			i += 1;
+			continue;
+		}
+		table_hit(&disk.table, i);
+		disk.held += 1;
+		pthread_cond_wait(&disk.changed, &disk.lock);
+		disk.held -= 1;
+		i = table_find(&disk.table,
+			       fault_key(offset / SECTOR_BYTES, false));
+	}
+}
+
 static int disk_read(char *buf, size_t size, uint64_t offset)
 {
 	bool bad = false;
@@ -431,6 +459,7 @@ static int disk_read(char *buf, size_t size, uint64_t offset)
 	}
 
 	pthread_mutex_lock(&disk.lock);
+	await_release(offset, size);
 	i = table_find(&disk.table, fault_key(offset / SECTOR_BYTES, false));
 	for (; i < disk.table.count && !bad; i++) {
 		const struct fault *fault = &disk.table.faults[i];
@@ -676,11 +705,13 @@ static void print_help(void)
 	       "  fail-read SECTOR [COUNT] [heal|once]      EIO\n"
 	       "  drop-write SECTOR [COUNT] [heal|once]     success, not written\n"
 	       "  corrupt-write SECTOR [COUNT] [heal|once]  success, a byte wrong\n"
+	       "  hold-read SECTOR [COUNT]                  a read waits for the\n"
+	       "                                            next clear, say\n"
 	       "  clear                                     no defects, no counts\n"
 	       "With heal the next write of the sector is the last to suffer,\n"
 	       "and repairs its reads. With once the first hit ends the defect.\n"
-	       "Reading the control file lists the defects and how often each\n"
-	       "was hit.\n"
+	       "Reading the control file lists the defects, how often each was\n"
+	       "hit, and how many reads are held.\n"
 	       "\n"
 	       "Ends at fusermount3 -u MOUNTPOINT, SIGTERM, SIGINT or SIGHUP.\n"
 	       "Exit status: 0, or 1 with a line on stderr.\n");

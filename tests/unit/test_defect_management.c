@@ -508,6 +508,7 @@ static void test_limit(void **state)
 	};
 	struct fake_blockdev *fake = load_fake(CDRW_201);
 	struct udf_volume *volume = NULL;
+	struct udf_defect_status status = { .bad_packets = 0 };
 	const uint32_t blocks = 3000;
 	uint8_t *data = malloc(blocks * 2048u);
 	uint8_t *back = malloc(blocks * 2048u);
@@ -526,12 +527,16 @@ static void test_limit(void **state)
 		if (count > blocks - lbn) {
 			count = blocks - lbn;
 		}
+		assert_int_equal(udf_volume_throttle(volume, false), 0);
 		assert_int_equal(udf_volume_write(volume, lbn + 1000, count,
 						  data + lbn * 2048u, 0),
 				 0);
 		lbn += count;
 		step = step * 7 + 3;
 	}
+	udf_volume_defect_status(volume, &status);
+	/* With what one write is more, in current and in what is drained. */
+	assert_true(status.memory.most <= 3 * options.verify_limit);
 	assert_int_equal(udf_volume_sync(volume), 0);
 	assert_int_equal(udf_volume_close(volume), 0);
 	fake_blockdev_restart(fake);

@@ -80,11 +80,13 @@ struct udfd_file_id {
 
 /*
  * Defect management of one file (of one stream): disabled != 0 turns it off.
- * Volatile: it ends when the file's last open is closed.
+ * Volatile: it ends when the file's last open is closed. EXCHANGE sets it as
+ * SET does and its reply says how it was before, in one round trip; a udfd
+ * that was started before there was EXCHANGE answers ENOTTY.
  *
  * Errors: EISDIR, a directory; EINVAL, another magic or version;
  * EOPNOTSUPP, the volume is not defect managed; EROFS; EBADF, not open for
- * writing (SET only).
+ * writing (SET and EXCHANGE only).
  */
 struct udfd_defect_management {
 	uint32_t magic;
@@ -214,6 +216,8 @@ struct udfd_extents {
 #define UDFD_IOC_MAP _IOWR('U', 0xD7, struct udfd_map)
 #define UDFD_IOC_SCRUB _IOWR('U', 0xD8, struct udfd_scrub)
 #define UDFD_IOC_EXTENTS _IOWR('U', 0xD9, struct udfd_extents)
+#define UDFD_IOC_EXCHANGE_DEFECT_MANAGEMENT                                    \
+	_IOWR('U', 0xDA, struct udfd_defect_management)
 
 static_assert(sizeof(struct udfd_volume_info) == 736, "ABI");
 static_assert(sizeof(struct udfd_sparing_info) == 32, "ABI");

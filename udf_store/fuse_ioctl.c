@@ -113,14 +113,15 @@ static void reply_get_management(fuse_req_t req, struct udf_node *node)
 	fuse_reply_ioctl(req, 0, &reply, sizeof(reply));
 }
 
-/* The order of the checks is that of udfd_ioctl.h. */
+/*
+ * *was is how it was before. The order of the checks is that of udfd_ioctl.h.
+ */
 static int set_management(struct udf_node *node, struct fuse_file_info *fi,
-			  const void *in, size_t in_size)
+			  const void *in, size_t in_size, bool *was)
 {
 	const struct udfd_handle *handle = (void *)(uintptr_t)fi->fh;
 	struct udfd_defect_management request = { .magic = 0 };
-	bool unmanaged = false;
-	int ret = udf_fs_get_unmanaged(node, &unmanaged);
+	int ret = udf_fs_get_unmanaged(node, was);
 
 	if (ret == -EISDIR) {
 		return ret;
@@ -143,6 +144,28 @@ static int set_management(struct udf_node *node, struct fuse_file_info *fi,
 		return -EBADF;
 	}
 	return udf_fs_set_unmanaged(node, request.disabled != 0);
+}
+
+static void reply_set_management(fuse_req_t req, struct udf_node *node,
+				 unsigned int command,
+				 struct fuse_file_info *fi, const void *in,
+				 size_t in_size)
+{
+	struct udfd_defect_management reply = {
+		.magic = UDFD_IOCTL_MAGIC,
+		.version = UDFD_IOCTL_VERSION,
+	};
+	bool was = false;
+	int ret = set_management(node, fi, in, in_size, &was);
+
+	if (ret < 0) {
+		fuse_reply_err(req, -ret);
+	} else if (command == UDFD_IOC_SET_DEFECT_MANAGEMENT) {
+		fuse_reply_ioctl(req, 0, NULL, 0);
+	} else {
+		reply.disabled = was;
+		fuse_reply_ioctl(req, 0, &reply, sizeof(reply));
+	}
 }
 
 static void reply_defect_info(fuse_req_t req, struct udf_fs *fs)
@@ -333,7 +356,6 @@ void udfd_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command,
 		const void *in, size_t in_size, size_t out_size)
 {
 	struct udf_node *node = udfd_node(req, ino);
-	int ret = 0;
 
 	(void)arg;
 	(void)flags;
@@ -352,12 +374,8 @@ void udfd_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command,
 		reply_get_management(req, node);
 		break;
 	case UDFD_IOC_SET_DEFECT_MANAGEMENT:
-		ret = set_management(node, fi, in, in_size);
-		if (ret < 0) {
-			fuse_reply_err(req, -ret);
-		} else {
-			fuse_reply_ioctl(req, 0, NULL, 0);
-		}
+	case UDFD_IOC_EXCHANGE_DEFECT_MANAGEMENT:
+		reply_set_management(req, node, command, fi, in, in_size);
 		break;
 	case UDFD_IOC_DEFECT_INFO:
 		reply_defect_info(req, udf_fs_of(node));

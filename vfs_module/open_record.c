@@ -3,6 +3,7 @@
  * One record of the open-state database, decoded; see open_record.h.
  */
 #include "open_record.h"
+#include "open_record_ndr.h"
 #include "librpc/gen_ndr/ndr_misc.h"
 #include "serverid.h"
 #include "lib/util/server_id.h"
@@ -35,6 +36,14 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 		*_record = record;
 		return NT_STATUS_OK;
 	}
+	if (open_record_ndr_is_plain(raw)) {
+		record = open_record_ndr_pull(mem_ctx, raw);
+		if (record == NULL) {
+			return NT_STATUS_NO_MEMORY;
+		}
+		*_record = record;
+		return NT_STATUS_OK;
+	}
 
 	ndr_err = ndr_pull_struct_blob(
 		&raw,
@@ -59,29 +68,6 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 	}
 
 	*_record = blob.info.info0;
-	return NT_STATUS_OK;
-}
-
-NTSTATUS open_record_push(TALLOC_CTX *mem_ctx,
-			  struct udf_open_state0 *record,
-			  DATA_BLOB *raw)
-{
-	struct udf_open_stateB blob = {
-		.version = UDF_OPEN_STATE_VERSION_0,
-		.info.info0 = record,
-	};
-	enum ndr_err_code ndr_err;
-
-	ndr_err = ndr_push_struct_blob(
-		raw,
-		mem_ctx,
-		&blob,
-		(ndr_push_flags_fn_t)ndr_push_udf_open_stateB);
-	if (!NDR_ERR_CODE_IS_SUCCESS(ndr_err)) {
-		DBG_ERR("ndr_push_udf_open_stateB: %s\n",
-			ndr_map_error2string(ndr_err));
-		return ndr_map_error2ntstatus(ndr_err);
-	}
 	return NT_STATUS_OK;
 }
 
@@ -167,6 +153,18 @@ bool open_record_outlives_smbd(const struct udf_open_state0 *record)
 
 	for (i = 0; i < record->num_opens; i++) {
 		if ((record->opens[i].flags & outlives) != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool open_record_has_disconnected(const struct udf_open_state0 *record)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < record->num_opens; i++) {
+		if ((record->opens[i].flags & UDF_OPEN_DISCONNECTED) != 0) {
 			return true;
 		}
 	}

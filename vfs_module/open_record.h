@@ -23,11 +23,6 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 			  TDB_DATA value,
 			  struct udf_open_state0 **record);
 
-/* Encode it; raw is a talloc child of mem_ctx. */
-NTSTATUS open_record_push(TALLOC_CTX *mem_ctx,
-			  struct udf_open_state0 *record,
-			  DATA_BLOB *raw);
-
 /* Say which server id is this process's own, which lives. */
 void open_record_set_self(const struct server_id *self);
 
@@ -53,6 +48,9 @@ bool open_record_prune(struct udf_open_state0 *record,
 
 /* Has it an entry that must be there after smbd's and the host's restart? */
 bool open_record_outlives_smbd(const struct udf_open_state0 *record);
+
+/* Has it an entry whose presence depends on the time? */
+bool open_record_has_disconnected(const struct udf_open_state0 *record);
 
 /*
  * The sum of all entries but that of one open (OPEN_RECORD_NO_OPEN: of all).

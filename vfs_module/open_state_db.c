@@ -3,6 +3,7 @@
  * The open-state database itself; see open_state_db.h.
  */
 #include "open_state_db.h"
+#include "open_record_ndr.h"
 #include "samba_compat.h"
 #include "system/filesys.h"
 #include "lib/dbwrap/dbwrap_open.h"
@@ -11,6 +12,9 @@
 #include "util_tdb.h"
 
 #define OPEN_STATE_DB "udf_open_state.tdb"
+
+/* Bytes for a record of a few opens, decoded and encoded. */
+#define OPEN_STATE_POOL 2048
 
 TDB_DATA open_state_make_key(const struct udf_file_key *key,
 			     struct open_state_key *k)
@@ -70,9 +74,14 @@ enum open_presence open_state_presence(const struct udf_open_entry0 *entry)
 
 bool open_state_prune(struct udf_open_state0 *record)
 {
-	return open_record_prune(record,
-				 open_state_now(),
-				 open_state_booted());
+	NTTIME now = 0;
+	NTTIME booted = 0;
+
+	if (open_record_has_disconnected(record)) {
+		now = open_state_now();
+		booted = open_state_booted();
+	}
+	return open_record_prune(record, now, booted);
 }
 
 void open_state_show(const struct udf_open_entry0 *e,
@@ -118,7 +127,7 @@ static NTSTATUS open_state_store_record(struct open_state *state,
 	bool twin = false;
 	NTSTATUS status;
 
-	status = open_record_push(record, record, &raw);
+	status = open_record_ndr_push(record, record, &raw);
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
@@ -127,7 +136,7 @@ static NTSTATUS open_state_store_record(struct open_state *state,
 	status = dbwrap_record_store(rec,
 				     make_tdb_data(raw.data, raw.length),
 				     twin ? SAMBA_COMPAT_STORE_PERSISTENT : 0);
-	data_blob_free(&raw);
+	TALLOC_FREE(raw.data);
 	return status;
 }
 
@@ -161,7 +170,7 @@ static void open_state_change_locked(struct db_record *rec,
 	struct open_state_change *c = private_data;
 	struct udf_open_state0 *record = NULL;
 	struct udf_open_entry0 *entry = NULL;
-	TALLOC_CTX *frame = talloc_stackframe();
+	TALLOC_CTX *frame = talloc_stackframe_pool(OPEN_STATE_POOL);
 	bool dirty = false;
 
 	c->status = open_record_pull(frame, value, &record);

@@ -155,25 +155,40 @@ static bool store_udfd_defect_managed(struct udf_store *store)
 	return s->defect_managed;
 }
 
+/* In two round trips, for a udfd that does not know the one that does both. */
+static int store_udfd_get_and_set(int fd,
+				  const struct udfd_defect_management *dm,
+				  struct udfd_defect_management *before)
+{
+	int ret = -1;
+
+	ret = ioctl(fd, UDFD_IOC_GET_DEFECT_MANAGEMENT, before);
+	if (ret == 0) {
+		ret = ioctl(fd, UDFD_IOC_SET_DEFECT_MANAGEMENT, dm);
+	}
+	return ret;
+}
+
 static NTSTATUS store_udfd_set_defect_management(struct udf_store *store,
 						 int fd,
 						 bool disable,
 						 bool *was)
 {
-	struct udfd_defect_management dm = {
+	const struct udfd_defect_management dm = {
 		.magic = UDFD_IOCTL_MAGIC,
 		.version = UDFD_IOCTL_VERSION,
 		.disabled = disable ? 1 : 0,
 	};
-	struct udfd_defect_management before = { .magic = 0 };
+	struct udfd_defect_management before = dm;
 	int ret = -1;
 
-	ret = ioctl(fd, UDFD_IOC_GET_DEFECT_MANAGEMENT, &before);
-	if (ret == 0) {
-		*was = (before.disabled != 0);
-		ret = ioctl(fd, UDFD_IOC_SET_DEFECT_MANAGEMENT, &dm);
+	/* The reply takes the request's place. */
+	ret = ioctl(fd, UDFD_IOC_EXCHANGE_DEFECT_MANAGEMENT, &before);
+	if (ret == -1 && errno == ENOTTY) {
+		ret = store_udfd_get_and_set(fd, &dm, &before);
 	}
 	if (ret == 0) {
+		*was = (before.disabled != 0);
 		return NT_STATUS_OK;
 	}
 
@@ -185,7 +200,7 @@ static NTSTATUS store_udfd_set_defect_management(struct udf_store *store,
 	case EBADF:
 		return NT_STATUS_ACCESS_DENIED;
 	default:
-		return store_udfd_error("UDFD_IOC_SET_DEFECT_MANAGEMENT",
+		return store_udfd_error("UDFD_IOC_EXCHANGE_DEFECT_MANAGEMENT",
 					errno);
 	}
 }

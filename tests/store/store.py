@@ -273,6 +273,7 @@ IOC_FILE_ID = _ior(0xD2, 40)
 IOC_GET_DEFECT_MANAGEMENT = _ior(0xD3, 16)
 IOC_SET_DEFECT_MANAGEMENT = _iow(0xD4, 16)
 IOC_DEFECT_INFO = _ior(0xD5, 104)
+IOC_EXCHANGE_DEFECT_MANAGEMENT = 2 << 30 | _iow(0xDA, 16)
 
 Sparing = collections.namedtuple(
     'Sparing', 'magic version packet_bytes managed total free copies sequence')
@@ -312,6 +313,13 @@ def get_management(fd):
 def set_management(fd, disabled, magic=MAGIC, version=VERSION):
     fcntl.ioctl(fd, IOC_SET_DEFECT_MANAGEMENT,
                 struct.pack('=4I', magic, version, disabled, 0))
+
+
+def exchange_management(fd, disabled, magic=MAGIC, version=VERSION):
+    """Set it, and return what it was."""
+    buffer = bytearray(struct.pack('=4I', magic, version, disabled, 0))
+    fcntl.ioctl(fd, IOC_EXCHANGE_DEFECT_MANAGEMENT, buffer)
+    return struct.unpack('=4I', buffer)[2]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ machine's own, orderly disconnects of durable handles)."""
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -306,6 +307,12 @@ def check_record(tap, place, server):
             ('newer', newer_version, 'refused'),
             ('damaged', lambda value: value[:len(value) // 2], 'refused'),
             ('garbage', lambda value: NO_WATCHERS + os.urandom(90),
+             'refused'),
+            ('short count', lambda value: absurd(value, 1, 0xFFFFFFFF),
+             'refused'),
+            ('absurd size', lambda value: absurd(value, 0x7FFFFFFF,
+                                                 0x7FFFFFFF), 'refused'),
+            ('large size', lambda value: absurd(value, 1000000, 1000000),
              'refused')):
         place.fill(name)
         client = wire.Client(server, 'udf')
@@ -330,6 +337,14 @@ def check_record(tap, place, server):
                   f'{name}: good again when it is removed')
         handle.close()
         client.disconnect()
+
+
+def absurd(value, size, count):
+    """The record with this size of its array, and number of opens."""
+    # After the watchers: version, union's case, pointer, size, number.
+    if struct.unpack_from('<II', value, 16) != (1, 1):
+        raise RuntimeError(f'not one open in {value.hex()}')
+    return value[:16] + struct.pack('<II', size, count) + value[24:]
 
 
 def newer_version(value):

@@ -376,8 +376,9 @@ def unit_test(bld, name, sources=None, use='', samba=None, cflags=(), lib=(),
 
 def build(bld):
     bld.recurse(DIRECTORIES, mandatory=True)
-    for page in bld.srcnode.ant_glob('docs/man/*.8', quiet=True):
-        bld.install_files('/usr/share/man/man8', page)
+    for section in '58':
+        for page in bld.srcnode.ant_glob(f'docs/man/*.{section}', quiet=True):
+            bld.install_files(f'/usr/share/man/man{section}', page)
     # Where CTDB looks for event scripts that can be enabled.
     bld.install_files('/usr/share/ctdb/events/legacy',
                       bld.srcnode.find_node('ctdb/09.udf.script'), chmod=0o755)

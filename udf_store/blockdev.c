@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blockdev.h"
@@ -29,6 +30,9 @@
 /* The most one bounce of a direct transfer takes. */
 #define BOUNCE_BYTES (1024u * 1024u)
 #define BOUNCES_KEPT 4u
+/* Who has the volume may be about to close it: three seconds in all. */
+#define LOCK_TRIES 60u
+#define LOCK_PAUSE_NS (50L * 1000 * 1000)
 /* A write of at least so much is sent on to the device at once. */
 #define WRITE_OUT_BYTES (64u * 1024u)
 
@@ -378,18 +382,28 @@ refused:
 	file->direct_fd = -1;
 }
 
+/*
+ * umount(8) returns before the udfd that it ends has closed the volume, and
+ * systemd starts the next one at once.
+ */
 static int lock_for_writing(int fd)
 {
 	struct flock lock = {
 		.l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+	unsigned int tries = LOCK_TRIES;
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
-		if (errno == EAGAIN || errno == EACCES) {
+	while (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+		if (errno != EAGAIN && errno != EACCES) {
+			return -errno;
+		}
+		tries--;
+		if (tries == 0) {
 			return -EBUSY;
 		}
-		return -errno;
+		nanosleep(&pause, NULL);
 	}
 	return 0;
 }

@@ -6,9 +6,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
+
+#define MAX_TIMEOUT 86400u
 
 static const struct {
 	const char *name;
@@ -31,7 +35,8 @@ static void usage(FILE *f)
 {
 	size_t i = 0;
 
-	fprintf(f, "usage: udfctl COMMAND PATH [--json] [OPTION...]\n"
+	fprintf(f, "usage: udfctl [--timeout SECONDS] COMMAND PATH "
+		   "[--json] [OPTION...]\n"
 		   "\n"
 		   "PATH is a UDF image, a block device, or a file or directory "
 		   "on a mount of udfd.\n"
@@ -42,9 +47,11 @@ static void usage(FILE *f)
 			commands[i].summary);
 	}
 	fprintf(f, "\n"
-		   "  --json    print JSON\n"
-		   "  --help    print this; udfctl COMMAND --help: its "
-		   "options\n"
+		   "  --timeout SECONDS  how long a mounted volume may take "
+		   "to answer [10]\n"
+		   "  --json             print JSON\n"
+		   "  --help             print this; udfctl COMMAND --help: "
+		   "its options\n"
 		   "  --version\n");
 }
 
@@ -60,9 +67,27 @@ static udfctl_fn find_command(const char *name)
 	return NULL;
 }
 
+static bool take_timeout(const char *text)
+{
+	char *end = NULL;
+	unsigned long seconds = 0;
+
+	seconds = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || seconds == 0 ||
+	    seconds > MAX_TIMEOUT) {
+		fprintf(stderr,
+			"udfctl: --timeout wants 1 to %u seconds, not '%s'\n",
+			MAX_TIMEOUT, text);
+		return false;
+	}
+	udfctl_set_timeout((unsigned)seconds);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{"timeout", required_argument, NULL, 't'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
@@ -74,6 +99,11 @@ int main(int argc, char **argv)
 	/* "+": what follows the command's name is the command's. */
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (c) {
+		case 't':
+			if (!take_timeout(optarg)) {
+				return 2;
+			}
+			break;
 		case 'h':
 			usage(stdout);
 			return 0;

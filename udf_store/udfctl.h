@@ -14,7 +14,8 @@
 /*
  * argv[0] is the command's name; each parses its own options, --help among
  * them. Returns the exit status: 0, all is well; 1, it cannot be done, and a
- * line on stderr says why; 2, wrong usage; more, as the command's manual says.
+ * line on stderr says why; 2, wrong usage; 5, a mounted volume does not answer
+ * (udfctl_answer.h); more, as the command's manual says.
  */
 typedef int (*udfctl_fn)(int argc, char **argv);
 

@@ -15,6 +15,7 @@
 #include "check.h"
 #include "repair.h"
 #include "udfctl.h"
+#include "udfctl_answer.h"
 
 /* As fsck(8) has them. */
 enum {
@@ -432,6 +433,9 @@ int udfctl_check(int argc, char **argv)
 		return ret;
 	}
 	path = argv[optind];
+	if (!udfctl_answers(path)) {
+		return EXIT_OPERATION;
+	}
 	if (is_in_use(path)) {
 		fprintf(stderr,
 			"udfctl: %s: it is mounted, or another program writes "

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_volume.h"
 
 /* Not more than the reply of one ioctl has room for, if all of it is bad. */
@@ -217,8 +218,9 @@ int udfctl_defects(int argc, char **argv)
 		fprintf(stderr, "udfctl: defects takes one PATH\n");
 		return 2;
 	}
-	if (udfctl_volume_open(argv[optind], false, &look.volume) != 0) {
-		return 1;
+	ret = udfctl_volume_open(argv[optind], false, &look.volume);
+	if (ret != 0) {
+		return udfctl_exit_status(ret);
 	}
 	look.geometry = udfctl_volume_geometry(look.volume);
 	udfctl_catch_interrupt();

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_facts.h"
 #include "udfd_ioctl.h"
 
@@ -219,6 +220,14 @@ out:
 }
 
 int udfctl_facts_gather(char *path, struct udfctl_facts *facts)
+{
+	if (!udfctl_answers(path)) {
+		return -ETIMEDOUT;
+	}
+	return udfctl_facts_read(path, facts);
+}
+
+int udfctl_facts_read(char *path, struct udfctl_facts *facts)
 {
 	struct stat st = {0};
 	int ret = 0;

@@ -46,9 +46,13 @@ struct udfctl_facts {
 
 /*
  * Ask the udfd that has path mounted, else read the image. 0, or a negative
- * errno when a line on stderr has said what is wrong.
+ * errno when a line on stderr has said what is wrong; -ETIMEDOUT: path does
+ * not answer.
  */
 int udfctl_facts_gather(char *path, struct udfctl_facts *facts);
+
+/* The same, for as long as it takes. */
+int udfctl_facts_read(char *path, struct udfctl_facts *facts);
 
 void udfctl_facts_free(struct udfctl_facts *facts);
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_facts.h"
 
 static void format_time(const struct timespec *ts, char *text, size_t len)
@@ -180,8 +181,9 @@ int udfctl_info(int argc, char **argv)
 	if (ret >= 0) {
 		return ret;
 	}
-	if (udfctl_facts_gather(path, &facts) != 0) {
-		return 1;
+	ret = udfctl_facts_gather(path, &facts);
+	if (ret != 0) {
+		return udfctl_exit_status(ret);
 	}
 	if (json) {
 		print_info_json(&facts);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_volume.h"
 
 #define COLUMNS 64u
@@ -300,8 +301,9 @@ int udfctl_map(int argc, char **argv)
 		fprintf(stderr, "udfctl: map takes one PATH\n");
 		return 2;
 	}
-	if (udfctl_volume_open(argv[optind], false, &map.volume) != 0) {
-		return 1;
+	ret = udfctl_volume_open(argv[optind], false, &map.volume);
+	if (ret != 0) {
+		return udfctl_exit_status(ret);
 	}
 	map.geometry = udfctl_volume_geometry(map.volume);
 	udfctl_catch_interrupt();

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_volume.h"
 
 #define SLOW_MS_DEFAULT 2000u
@@ -340,8 +341,9 @@ int udfctl_scrub(int argc, char **argv)
 	if (status >= 0) {
 		return status;
 	}
-	if (udfctl_volume_open(scrub.path, scrub.cure, &scrub.volume) != 0) {
-		return 1;
+	ret = udfctl_volume_open(scrub.path, scrub.cure, &scrub.volume);
+	if (ret != 0) {
+		return udfctl_exit_status(ret);
 	}
 	scrub.geometry = udfctl_volume_geometry(scrub.volume);
 	/* Of an image, the reads are ours; where it is refused, so be it. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_facts.h"
 
 static bool is_special(const struct udf_sparing_entry *entry)
@@ -98,8 +99,9 @@ int udfctl_sparing(int argc, char **argv)
 	if (ret >= 0) {
 		return ret;
 	}
-	if (udfctl_facts_gather(path, &facts) != 0) {
-		return 1;
+	ret = udfctl_facts_gather(path, &facts);
+	if (ret != 0) {
+		return udfctl_exit_status(ret);
 	}
 	if (json) {
 		print_sparing_json(&facts);

@@ -8,22 +8,18 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_facts.h"
+#include "udfctl_mounts.h"
 
-#define MOUNTS "/proc/self/mounts"
 #define WATCH_SECONDS 2
-
-/* More than a server could hold open; a runaway ends here. */
-#define MAX_OUTPUT ((size_t)256 * 1024 * 1024)
 
 struct status_options {
 	bool json;
@@ -32,80 +28,137 @@ struct status_options {
 };
 
 struct volume {
-	struct udfctl_facts facts;
-	bool known; /* facts could be had */
-	const char *server;
-	char *mount_point;
-	char *source;
+	const struct udfctl_mount *mount;
+	struct udfctl_question *question;
+	const struct udfctl_facts *facts; /* of the question; NULL: not known */
+	int error;			  /* why not: a negative errno */
+	bool gone;			  /* unmounted in the meantime */
 };
 
-/* "udfd", "kernel", or NULL for another file system. */
-static const char *server_of(const struct mntent *entry)
+struct volumes {
+	struct udfctl_mounts mounts;
+	struct volume *volumes; /* one for each mount */
+};
+
+/* In a child: what one mounted volume says of itself. */
+static int ask_volume(const void *asked, void *reply)
 {
-	if (strcmp(entry->mnt_type, "fuse.udfd") == 0) {
-		return "udfd";
-	}
-	if (strcmp(entry->mnt_type, "udf") == 0) {
-		return "kernel";
-	}
-	return NULL;
-}
+	const struct udfctl_mount *mount = asked;
+	struct udfctl_facts *facts = reply;
+	int ret = udfctl_knock(mount->point);
 
-static void free_volume(struct volume *volume)
-{
-	udfctl_facts_free(&volume->facts);
-	free(volume->mount_point);
-	free(volume->source);
-}
-
-/* Call fn for each mounted UDF volume. */
-static int for_each_volume(void (*fn)(const struct volume *volume, size_t n))
-{
-	FILE *mounts = setmntent(MOUNTS, "re");
-	struct mntent *entry = NULL;
-	size_t n = 0;
-
-	if (mounts == NULL) {
-		fprintf(stderr, "udfctl: %s: %s\n", MOUNTS, strerror(errno));
-		return -1;
-	}
-	while ((entry = getmntent(mounts)) != NULL) {
-		struct volume volume = {.server = server_of(entry)};
-		char *asked = NULL;
-
-		if (volume.server == NULL) {
-			continue;
-		}
-		volume.mount_point = strdup(entry->mnt_dir);
-		volume.source = strdup(entry->mnt_fsname);
-		if (volume.mount_point == NULL || volume.source == NULL) {
-			fprintf(stderr, "udfctl: no memory\n");
-			free_volume(&volume);
-			endmntent(mounts);
-			return -1;
-		}
+	if (ret == 0) {
 		/* The kernel's driver has no answer; its device has. */
-		asked = (strcmp(volume.server, "udfd") == 0)
-				? volume.mount_point
-				: volume.source;
-		volume.known = udfctl_facts_gather(asked, &volume.facts) == 0;
-		fn(&volume, n);
-		n++;
-		free_volume(&volume);
+		ret = udfctl_facts_read((strcmp(mount->server, "udfd") == 0)
+						? mount->point
+						: mount->source,
+					facts);
 	}
-	endmntent(mounts);
-	return 0;
+	/* They are this process's. */
+	udfctl_facts_free(facts);
+	return ret;
 }
 
-static void print_volume_json(const struct volume *volume, size_t n)
+/* NULL: there is none. */
+static const char *problem_of(const struct volume *volume)
 {
-	const struct udfctl_facts *facts = &volume->facts;
+	switch (volume->error) {
+	case 0:
+		return NULL;
+	case -ETIMEDOUT:
+		return "no answer";
+	case -ENOTCONN:
+		return "udfd has ended";
+	default:
+		return "unknown";
+	}
+}
 
-	printf("%s{\n", (n == 0) ? "" : ", ");
-	udfctl_json_string("mount_point", volume->mount_point);
-	udfctl_json_string("source", volume->source);
-	udfctl_json_string("server", volume->server);
-	if (volume->known) {
+static void take_answer(struct volume *volume, const struct timespec *deadline)
+{
+	int ret = -EIO;
+
+	if (volume->question != NULL) {
+		ret = udfctl_answer(volume->question, deadline);
+	}
+	if (ret == 0) {
+		volume->facts = udfctl_reply(volume->question);
+	} else if (!udfctl_mounts_still(volume->mount)) {
+		volume->gone = true;
+	} else {
+		volume->error = ret;
+	}
+	if (volume->error == -ETIMEDOUT || volume->error == -ENOTCONN) {
+		udfctl_print_no_answer(volume->mount->point, volume->error);
+	}
+}
+
+/*
+ * All are asked at once, so that several which do not answer cost no more
+ * time than one. 0, or an exit status.
+ */
+static int ask_volumes(struct volumes *volumes)
+{
+	struct timespec deadline = {0};
+	int status = 0;
+	size_t i = 0;
+
+	if (udfctl_mounts_read(&volumes->mounts) != 0) {
+		return 1;
+	}
+	volumes->volumes = calloc(volumes->mounts.count + 1,
+				  sizeof(*volumes->volumes));
+	if (volumes->volumes == NULL) {
+		fprintf(stderr, "udfctl: no memory\n");
+		udfctl_mounts_free(&volumes->mounts);
+		return 1;
+	}
+	for (i = 0; i < volumes->mounts.count; i++) {
+		struct volume *volume = &volumes->volumes[i];
+		int ret = 0;
+
+		volume->mount = &volumes->mounts.mounts[i];
+		ret = udfctl_ask(volume->mount->point, ask_volume,
+				 volume->mount, sizeof(struct udfctl_facts),
+				 &volume->question);
+		if (ret != 0) {
+			fprintf(stderr, "udfctl: %s: cannot be asked: %s\n",
+				volume->mount->point, strerror(-ret));
+		}
+	}
+	deadline = udfctl_deadline();
+	for (i = 0; i < volumes->mounts.count; i++) {
+		struct volume *volume = &volumes->volumes[i];
+
+		take_answer(volume, &deadline);
+		if (volume->error != 0 && status != UDFCTL_EXIT_NO_ANSWER) {
+			status = udfctl_exit_status(volume->error);
+		}
+	}
+	return status;
+}
+
+static void free_volumes(struct volumes *volumes)
+{
+	size_t i = 0;
+
+	for (i = 0; i < volumes->mounts.count; i++) {
+		udfctl_question_free(volumes->volumes[i].question);
+	}
+	free(volumes->volumes);
+	udfctl_mounts_free(&volumes->mounts);
+}
+
+static void print_volume_json(const struct volume *volume)
+{
+	const struct udfctl_facts *facts = volume->facts;
+	const char *problem = problem_of(volume);
+
+	printf("{\n");
+	udfctl_json_string("mount_point", volume->mount->point);
+	udfctl_json_string("source", volume->mount->source);
+	udfctl_json_string("server", volume->mount->server);
+	if (facts != NULL) {
 		udfctl_json_string("label", facts->label);
 		udfctl_json_bool("read_only", facts->read_only);
 		udfctl_json_bool("defect_managed", facts->defect_managed);
@@ -118,151 +171,194 @@ static void print_volume_json(const struct volume *volume, size_t n)
 		udfctl_json_number("free_spare_blocks",
 				   facts->free_spare_blocks);
 	}
-	printf("  \"known\": %s\n}", volume->known ? "true" : "false");
+	if (problem != NULL) {
+		udfctl_json_string("problem", problem);
+	}
+	printf("  \"known\": %s\n}", facts != NULL ? "true" : "false");
 }
 
-static void print_volume(const struct volume *volume, size_t n)
+static void print_volumes_json(const struct volumes *volumes)
 {
-	const struct udfctl_facts *facts = &volume->facts;
+	const char *comma = "";
+	size_t i = 0;
+
+	printf("{\"volumes\": [");
+	for (i = 0; i < volumes->mounts.count; i++) {
+		if (!volumes->volumes[i].gone) {
+			printf("%s", comma);
+			print_volume_json(&volumes->volumes[i]);
+			comma = ", ";
+		}
+	}
+	printf("]");
+}
+
+static void print_volume(const struct volume *volume)
+{
+	const struct udfctl_facts *facts = volume->facts;
 	char free_space[32] = "unknown";
 	char spares[32] = "none";
-	char state[32] = "unknown";
+	char state[32] = "";
 
-	if (n == 0) {
-		printf("%-20s  %-20s  %12s  %-16s  %s\n", "VOLUME", "STATE",
-		       "FREE", "SPARES FREE", "MOUNTED AT");
+	if (facts == NULL) {
+		printf("%-20s  %-20s  %12s  %-16s  %s\n", "-",
+		       problem_of(volume), "-", "-", volume->mount->point);
+		return;
 	}
-	if (volume->known) {
-		snprintf(state, sizeof(state), "%s%s%s", volume->server,
-			 facts->read_only ? ", read-only" : "",
-			 facts->defect_managed ? ", managed" : "");
-	}
-	if (volume->known && facts->free_blocks >= 0) {
+	snprintf(state, sizeof(state), "%s%s%s", volume->mount->server,
+		 facts->read_only ? ", read-only" : "",
+		 facts->defect_managed ? ", managed" : "");
+	if (facts->free_blocks >= 0) {
 		snprintf(free_space, sizeof(free_space), "%" PRId64 " KiB",
 			 facts->free_blocks * facts->block_size / 1024);
 	}
-	if (volume->known && facts->total_spare_blocks != 0) {
+	if (facts->total_spare_blocks != 0) {
 		snprintf(spares, sizeof(spares), "%u of %u",
 			 facts->free_spare_blocks, facts->total_spare_blocks);
 	}
-	printf("%-20s  %-20s  %12s  %-16s  %s\n",
-	       volume->known ? facts->label : "(no answer)", state, free_space,
-	       spares, volume->mount_point);
+	printf("%-20s  %-20s  %12s  %-16s  %s\n", facts->label, state,
+	       free_space, spares, volume->mount->point);
 }
 
-/* All that a program prints, ended by a NUL; NULL when it cannot be had. */
-static char *read_all(int fd)
+static void print_volumes(const struct volumes *volumes)
 {
-	char *text = NULL;
-	size_t len = 0;
-	size_t room = 0;
-	ssize_t n = 0;
+	bool any = false;
+	size_t i = 0;
 
-	do {
-		if (room - len < 4096) {
-			char *more = NULL;
-
-			if (room < MAX_OUTPUT) {
-				more = realloc(text, room + 65536);
-			}
-			if (more == NULL) {
-				free(text);
-				return NULL;
-			}
-			text = more;
-			room += 65536;
+	for (i = 0; i < volumes->mounts.count; i++) {
+		if (volumes->volumes[i].gone) {
+			continue;
 		}
-		n = read(fd, text + len, room - len - 1);
-		if (n > 0) {
-			len += (size_t)n;
+		if (!any) {
+			printf("%-20s  %-20s  %12s  %-16s  %s\n", "VOLUME",
+			       "STATE", "FREE", "SPARES FREE", "MOUNTED AT");
 		}
-	} while (n > 0 || (n == -1 && errno == EINTR));
-	text[len] = '\0';
-	return text;
+		any = true;
+		print_volume(&volumes->volumes[i]);
+	}
+	if (!any) {
+		printf("no UDF volume is mounted\n");
+	}
 }
 
-/* What Samba's database has; NULL: that is not known, and it was said why. */
-static char *ask_samba(const struct status_options *options)
+struct samba_question {
+	const char *path;  /* of udfctl-purge */
+	const char **argv; /* NULL-terminated */
+};
+
+/* In a child: become udfctl-purge. */
+static int ask_purge_program(const void *asked, void *reply)
 {
+	const struct samba_question *question = asked;
+
+	(void)reply;
+	execv(question->path, (char *const *)(uintptr_t)question->argv);
+	fprintf(stderr,
+		"udfctl: %s: %s; it is installed with the Samba module\n",
+		question->path, strerror(errno));
+	_exit(1);
+}
+
+/* Its arguments, with the mounts that it must not touch; to be freed. */
+static const char **purge_arguments(const struct status_options *options,
+				    const struct volumes *volumes)
+{
+	const char **argv = NULL;
+	size_t n = 0;
+	size_t i = 0;
+
+	argv = calloc(8 + 2 * volumes->mounts.count, sizeof(*argv));
+	if (argv == NULL) {
+		return NULL;
+	}
+	argv[n++] = "udfctl-purge";
+	argv[n++] = "status";
+	argv[n++] = "--all";
+	if (options->json) {
+		argv[n++] = "--json";
+	}
+	if (options->config_file != NULL) {
+		argv[n++] = "--configfile";
+		argv[n++] = options->config_file;
+	}
+	for (i = 0; i < volumes->mounts.count; i++) {
+		if (volumes->volumes[i].error != 0) {
+			argv[n++] = "--skip";
+			argv[n++] = volumes->mounts.mounts[i].point;
+		}
+	}
+	return argv;
+}
+
+/*
+ * What Samba's database has, as a text to be freed; NULL: that is not known,
+ * and a line on stderr has said why.
+ */
+static char *ask_samba(const struct status_options *options,
+		       const struct volumes *volumes)
+{
+	const struct timespec deadline = udfctl_deadline();
+	struct samba_question asked = {.path = NULL};
+	struct udfctl_question *question = NULL;
 	char path[PATH_MAX + 32] = {0};
-	const char *argv[8] = {"udfctl-purge", "status", "--all"};
 	char *text = NULL;
-	size_t n = 3;
-	int fds[2] = {-1, -1};
-	int status = 0;
-	pid_t pid = 0;
+	int ret = 0;
 
 	if (!udfctl_purge_program(path, sizeof(path))) {
 		return NULL;
 	}
-	if (options->json) {
-		argv[n] = "--json";
-		n++;
-	}
-	if (options->config_file != NULL) {
-		argv[n] = "--configfile";
-		argv[n + 1] = options->config_file;
-	}
-	if (pipe(fds) != 0) {
-		fprintf(stderr, "udfctl: pipe: %s\n", strerror(errno));
+	asked.path = path;
+	asked.argv = purge_arguments(options, volumes);
+	if (asked.argv == NULL) {
+		fprintf(stderr, "udfctl: no memory\n");
 		return NULL;
 	}
-	pid = fork();
-	if (pid == 0) {
-		dup2(fds[1], STDOUT_FILENO);
-		close(fds[0]);
-		close(fds[1]);
-		execv(path, (char *const *)(uintptr_t)argv);
+	ret = udfctl_ask(path, ask_purge_program, &asked, 0, &question);
+	if (ret != 0) {
+		fprintf(stderr, "udfctl: %s: %s\n", path, strerror(-ret));
+	} else {
+		ret = udfctl_answer(question, &deadline);
+	}
+	if (ret == -ETIMEDOUT) {
 		fprintf(stderr,
-			"udfctl: %s: %s; it is installed with the Samba "
-			"module\n",
-			path, strerror(errno));
-		_exit(1);
+			"udfctl: Samba's databases gave no answer within %u "
+			"s: does 'smbstatus' get one? udfctl --timeout "
+			"SECONDS waits longer\n",
+			udfctl_timeout());
+	} else if (ret == 0) {
+		text = udfctl_printed(question);
 	}
-	close(fds[1]);
-	if (pid != -1) {
-		text = read_all(fds[0]);
-	}
-	close(fds[0]);
-	if (pid == -1 || waitpid(pid, &status, 0) != pid ||
-	    !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		free(text);
-		return NULL;
-	}
+	udfctl_question_free(question);
+	free(asked.argv);
 	return text;
 }
 
-static int print_json(const struct status_options *options)
+/* The exit status. */
+static int print_status(const struct status_options *options)
 {
-	char *opens = ask_samba(options);
-	int ret = 0;
+	struct volumes volumes = {.volumes = NULL};
+	int status = ask_volumes(&volumes);
+	char *opens = ask_samba(options, &volumes);
 
-	printf("{\"volumes\": [");
-	ret = for_each_volume(print_volume_json);
-	/* What the tool printed is an object: its members go on in ours. */
-	if (opens != NULL && opens[0] == '{') {
-		printf("], %s", opens + 1);
-	} else {
-		printf("], \"opens\": null, \"held\": null}\n");
-		ret = -1;
+	if (opens == NULL && status == 0) {
+		status = 1;
 	}
-	free(opens);
-	return ret;
-}
-
-static int print_tables(const struct status_options *options)
-{
-	char *opens = ask_samba(options);
-	int ret = for_each_volume(print_volume);
-
-	printf("\n%s", (opens != NULL) ? opens
+	if (options->json) {
+		print_volumes_json(&volumes);
+		/* What the tool printed is an object: it goes on in ours. */
+		printf(", %s", (opens != NULL && opens[0] == '{')
+				       ? opens + 1
+				       : "\"opens\": null, \"held\": null}\n");
+	} else {
+		print_volumes(&volumes);
+		printf("\n%s", (opens != NULL)
+				       ? opens
 				       : "what Samba's clients have open is "
 					 "not known\n");
-	if (opens == NULL) {
-		ret = -1;
 	}
 	free(opens);
-	return ret;
+	free_volumes(&volumes);
+	return status;
 }
 
 static void usage(void)
@@ -345,13 +441,13 @@ int udfctl_status(int argc, char **argv)
 		    isatty(STDOUT_FILENO)) {
 			/* Home, and clear (ECMA-48). */
 			printf("\033[H\033[2J");
+			fflush(stdout);
 		}
-		ret = options.json ? print_json(&options)
-				   : print_tables(&options);
+		ret = print_status(&options);
 		if (options.watch == 0 || fflush(stdout) != 0) {
 			break;
 		}
 		sleep(options.watch);
 	}
-	return (ret == 0) ? 0 : 1;
+	return ret;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "udfctl.h"
+#include "udfctl_answer.h"
 #include "udfctl_volume.h"
 #include "udfd_ioctl.h"
 
@@ -101,6 +102,9 @@ int udfctl_volume_open(char *path, bool write, struct udfctl_volume **result)
 	struct stat st = {0};
 	int ret = 0;
 
+	if (!udfctl_answers(path)) {
+		return -ETIMEDOUT;
+	}
 	volume = calloc(1, sizeof(*volume));
 	if (volume == NULL) {
 		return -ENOMEM;

@@ -28,8 +28,8 @@ struct udfctl_geometry {
 /*
  * Open it; write: blocks may be made well (an image is repaired first, if it
  * was not closed). 0, or a negative errno when a line on stderr has said what
- * is wrong. The functions below return 0 or a negative errno and print
- * nothing.
+ * is wrong; -ETIMEDOUT: path does not answer. The functions below return 0 or
+ * a negative errno and print nothing.
  */
 int udfctl_volume_open(char *path, bool write, struct udfctl_volume **volume);
 int udfctl_volume_close(struct udfctl_volume *volume);

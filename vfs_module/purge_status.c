@@ -27,6 +27,7 @@ struct status {
 	size_t num_entries;
 	bool no_memory;
 	bool all; /* also those that count nothing */
+	const char *const *skip; /* as in purge_status_options */
 
 	/* Only these files; NULL: all. */
 	struct udf_file_key *wanted;
@@ -125,6 +126,22 @@ static int compare_known(const void *_a, const void *_b)
 	return compare_keys(&a->key, &b->key);
 }
 
+static bool is_skipped(const struct status *s, const char *path)
+{
+	size_t i = 0;
+
+	for (i = 0; s->skip != NULL && s->skip[i] != NULL; i++) {
+		size_t len = strlen(s->skip[i]);
+
+		if (strncmp(path, s->skip[i], len) == 0 &&
+		    (path[len] == '/' || path[len] == '\0'))
+		{
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Take down the path of a descriptor if it is of a file on a store. */
 static void look_at_fd(struct status *s, const char *link)
 {
@@ -137,7 +154,15 @@ static void look_at_fd(struct status *s, const char *link)
 	ssize_t len = -1;
 	int fd = -1;
 
-	/* stat() and statfs() open nothing. */
+	/* readlink() asks no file system, stat() and statfs() open nothing. */
+	len = readlink(link, target, sizeof(target) - 1);
+	if (len == -1) {
+		return;
+	}
+	target[len] = '\0';
+	if (is_skipped(s, target)) {
+		return;
+	}
 	if (stat(link, &st) == -1 || !S_ISREG(st.st_mode)) {
 		return;
 	}
@@ -146,11 +171,6 @@ static void look_at_fd(struct status *s, const char *link)
 	{
 		return;
 	}
-	len = readlink(link, target, sizeof(target) - 1);
-	if (len == -1) {
-		return;
-	}
-	target[len] = '\0';
 	fd = open(link, O_RDONLY | O_CLOEXEC);
 	if (fd == -1) {
 		return;
@@ -558,6 +578,7 @@ bool purge_status_print(struct local_scan *scan,
 		return false;
 	}
 	s->all = options->all;
+	s->skip = options->skip;
 	if (options->paths != NULL &&
 	    !local_scan_for_files(options->paths, false, want, s))
 	{

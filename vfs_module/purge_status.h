@@ -17,6 +17,11 @@ struct purge_status_options {
 	 */
 	bool all;
 	bool json; /* one object instead of a table */
+	/*
+	 * Directories, NULL-terminated: files below them are not touched,
+	 * since their file system does not answer. NULL: there are none.
+	 */
+	const char *const *skip;
 };
 
 bool purge_status_print(struct local_scan *scan,

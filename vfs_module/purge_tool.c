@@ -35,6 +35,8 @@ struct arguments {
 	bool json;
 	bool all;
 	unsigned seconds; /* 0: no limit */
+	const char **skip; /* as in purge_status_options */
+	size_t num_skip;
 	char **rest;	  /* NULL-terminated */
 	int num_rest;
 };
@@ -644,6 +646,7 @@ static int do_status(struct arguments *args)
 		.paths = (args->num_rest == 0) ? NULL : args->rest,
 		.all = args->all,
 		.json = args->json,
+		.skip = args->skip,
 	};
 	struct local_scan *scan = NULL;
 	bool ok = false;
@@ -689,6 +692,9 @@ static void usage(FILE *f)
 		"                         status: opens that count nothing, "
 		"too\n"
 		"      --json             status: print JSON\n"
+		"      --skip DIRECTORY   status: do not touch what is below "
+		"it; its file system\n"
+		"                         does not answer\n"
 		"  -s, --configfile FILE  smbd's configuration file\n"
 		"      --help             print this\n"
 		"      --version\n");
@@ -699,6 +705,7 @@ enum option_value {
 	OPTION_FOR,
 	OPTION_ALL,
 	OPTION_JSON,
+	OPTION_SKIP,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -710,6 +717,7 @@ static const struct option long_options[] = {
 	{ "for", required_argument, NULL, OPTION_FOR },
 	{ "all", no_argument, NULL, OPTION_ALL },
 	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "skip", required_argument, NULL, OPTION_SKIP },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -718,7 +726,8 @@ static const struct option long_options[] = {
 struct subcommand {
 	const char *name;
 	int (*fn)(struct arguments *args);
-	bool recursive, count_only, seconds, all, json; /* options it has */
+	/* Options it has. */
+	bool recursive, count_only, seconds, all, json, skip;
 };
 
 static const struct subcommand subcommands[] = {
@@ -732,7 +741,11 @@ static const struct subcommand subcommands[] = {
 	  .count_only = true,
 	  .seconds = true },
 	{ .name = "disable", .fn = do_disable, .recursive = true, .all = true },
-	{ .name = "status", .fn = do_status, .all = true, .json = true },
+	{ .name = "status",
+	  .fn = do_status,
+	  .all = true,
+	  .json = true,
+	  .skip = true },
 };
 
 static const struct subcommand *find_subcommand(const char *name)
@@ -764,6 +777,25 @@ static bool parse_seconds(const char *text, unsigned *seconds)
 		return false;
 	}
 	*seconds = value;
+	return true;
+}
+
+static bool add_skip(struct arguments *args, const char *directory)
+{
+	const char **skip = NULL;
+
+	skip = talloc_realloc(NULL,
+			      args->skip,
+			      const char *,
+			      args->num_skip + 2);
+	if (skip == NULL) {
+		fprintf(stderr, "%s: no memory\n", LOCAL_SCAN_NAME);
+		return false;
+	}
+	skip[args->num_skip] = directory;
+	skip[args->num_skip + 1] = NULL;
+	args->skip = skip;
+	args->num_skip += 1;
 	return true;
 }
 
@@ -803,6 +835,9 @@ static int parse_options(int argc,
 		case OPTION_JSON:
 			args->json = true;
 			fits = sub->json;
+			break;
+		case OPTION_SKIP:
+			fits = sub->skip && add_skip(args, optarg);
 			break;
 		case OPTION_HELP:
 			usage(stdout);
@@ -879,6 +914,7 @@ int main(int argc, char **argv)
 	/* Samba's libraries want one. */
 	frame = talloc_stackframe();
 	result = sub->fn(&args);
+	TALLOC_FREE(args.skip);
 	TALLOC_FREE(frame);
 	return result;
 }

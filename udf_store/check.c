@@ -143,33 +143,35 @@ static void set_bit(uint8_t *bits, uint32_t i)
 	bits[i / 8] |= (uint8_t)(1u << (i % 8));
 }
 
-void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
-		   uint64_t count)
+static void note_shared(struct udf_check *check, uint32_t block)
+{
+	if (check->shared == NULL) {
+		check->shared = calloc(
+			1, (size_t)check->info->address_blocks / 8 + 1);
+	}
+	if (check->shared == NULL) {
+		check->no_memory = true;
+		return;
+	}
+	set_bit(check->shared, block);
+}
+
+void udf_check_use(struct udf_check *check, uint32_t lbn, uint64_t count)
 {
 	uint32_t limit = check->info->address_blocks;
-	uint32_t first_shared = 0;
-	uint64_t shared = 0;
 	uint64_t i = 0;
 
 	for (i = 0; i < count && lbn + i < limit; i++) {
 		uint32_t block = lbn + (uint32_t)i;
 
 		if (udf_check_bit(check->used, block)) {
-			first_shared = shared == 0 ? block : first_shared;
-			shared++;
+			note_shared(check, block);
 			continue;
 		}
 		set_bit(check->used, block);
 		/* Of the metadata partition they are in the metadata file's. */
 		check->summary->used_blocks +=
 			block < check->info->partition_blocks;
-	}
-	if (shared > 0) {
-		udf_check_found(check, UDF_FINDING_SHARED_BLOCK,
-				UDF_FINDING_ERROR, path, first_shared,
-				"%llu of its blocks, from %u on, are used by "
-				"something else as well",
-				(unsigned long long)shared, first_shared);
 	}
 }
 
@@ -486,6 +488,7 @@ static int check_opened(struct udf_check *check, const char *path)
 	}
 	free(check->used);
 	free(check->lost);
+	free(check->shared);
 	return ret;
 }
 

@@ -85,7 +85,8 @@ struct udf_check_summary {
  * one log line said why (as udf_volume_open() does).
  *
  * Memory: two bits for each block of the partition and of the metadata
- * partition, and about 100 bytes for each file.
+ * partition, three when some are used twice, and about 100 bytes for each
+ * file.
  */
 int udf_check(const char *path, const struct udf_check_options *options,
 	      struct udf_check_summary *summary);

@@ -100,8 +100,15 @@ static int take_ads(struct tree *tree, struct extents *extents,
 	return 0;
 }
 
+void tree_free_extents(struct extents *extents)
+{
+	free(extents->list);
+	udf_run_list_free(&extents->aeds);
+	*extents = (struct extents){ .list = NULL };
+}
+
 int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
-		  bool use, struct extents *extents)
+		  struct extents *extents)
 {
 	const struct udf_volume_info *info = tree->check->info;
 	const uint32_t lbn = tree->nodes[index].lbn;
@@ -139,9 +146,8 @@ int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
 					 udf_volume_location(info, at).block,
 					 &aed);
 		}
-		if (ret == 0 && use) {
-			udf_check_use(tree->check, tree_path(tree, index), at,
-				      1);
+		if (ret == 0) {
+			ret = udf_run_list_add(&extents->aeds, at, 1);
 		}
 		if (ret == 0) {
 			ret = take_ads(tree, extents, form, partition, aed.ads,
@@ -245,11 +251,15 @@ int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 		}
 		return 0;
 	}
-	ret = tree_take_ads(tree, index, icb, true, extents);
+	ret = tree_take_ads(tree, index, icb, extents);
 	path = tree_path(tree, index);
+	for (i = 0; i < extents->aeds.count; i++) {
+		udf_check_use(tree->check, extents->aeds.runs[i].lbn,
+			      extents->aeds.runs[i].count);
+	}
 	for (i = 0; i < extents->count; i++) {
 		if (extents->list[i].type != UDF_EXTENT_HOLE) {
-			udf_check_use(tree->check, path, extents->list[i].lbn,
+			udf_check_use(tree->check, extents->list[i].lbn,
 				      extents->list[i].count);
 		}
 	}

@@ -17,6 +17,8 @@ struct udf_check {
 	 * it: something refers to it; it is taken, but nothing does. */
 	uint8_t *used;
 	uint8_t *lost;
+	/* More than one thing refers to it; NULL: there is none. */
+	uint8_t *shared;
 	uint64_t max_unique_id;
 	bool counted;	/* the last finding is among the repairable ones */
 	bool recounts;	/* there is a step for that */
@@ -45,11 +47,10 @@ void udf_check_recount(struct udf_check *check);
 bool udf_check_bit(const uint8_t *bits, uint32_t i);
 
 /*
- * Something at path uses these blocks of the partition. Reports those that
- * are used already.
+ * Something uses these blocks of the partition. Those that are used already
+ * are shared from then on.
  */
-void udf_check_use(struct udf_check *check, const char *path, uint32_t lbn,
-		   uint64_t count);
+void udf_check_use(struct udf_check *check, uint32_t lbn, uint64_t count);
 
 /* check_volume.c: anchors, both sequences, sparing tables. -EIO, -ENOMEM. */
 int udf_check_descriptors(struct udf_check *check, const char *path);

@@ -16,8 +16,6 @@
 
 #define DIRECTORY_BYTES_MAX (UINT64_C(1) << 30)
 #define PROGRESS_STEP 256u
-#define NO_NODE SIZE_MAX
-#define ROOT 0u /* the first node */
 #define NAME_BYTES 1024
 #define SYSTEM_STREAMS "system streams"
 #define STREAMS "streams"
@@ -163,7 +161,7 @@ static int check_icb(struct tree *tree, size_t index)
 				 udf_volume_location(info, node->lbn).block,
 				 &icb);
 	}
-	udf_check_use(tree->check, tree_path(tree, index), node->lbn, 1);
+	udf_check_use(tree->check, node->lbn, 1);
 	if (ret < 0) {
 		node->unreadable = true;
 		node->icb_damaged = ret == -EUCLEAN;
@@ -196,7 +194,7 @@ static int check_icb(struct tree *tree, size_t index)
 		tree->check->summary->unreadable = true;
 		ret = 0;
 	}
-	free(extents.list);
+	tree_free_extents(&extents);
 	if (ret == 0 && icb.icbtag.file_type != UDF_FT_EXTENDED_ATTRIBUTES) {
 		ret = queue_part(tree, index, &icb.ea_icb, ATTRIBUTES);
 	}
@@ -301,7 +299,7 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 	}
 	/* Their blocks were counted when the ICB was looked at, and what is
 	 * wrong with them was said. */
-	ret = tree_take_ads(tree, index, &icb, false, &extents);
+	ret = tree_take_ads(tree, index, &icb, &extents);
 	if (ret == -EUCLEAN && tree->nodes[index].cut_at != UINT64_MAX) {
 		ret = 0;
 	}
@@ -320,7 +318,7 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 		}
 		at += (uint64_t)blocks * info->block_size;
 	}
-	free(extents.list);
+	tree_free_extents(&extents);
 	if (ret < 0) {
 		free(data);
 		return ret;
@@ -784,7 +782,8 @@ static int walk(struct tree *tree)
 static int use_run(void *private_data, const char *name, uint32_t lbn,
 		   uint32_t count)
 {
-	udf_check_use(private_data, name, lbn, count);
+	(void)name;
+	udf_check_use(private_data, lbn, count);
 	return 0;
 }
 
@@ -796,7 +795,7 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	size_t index = 0;
 	int ret = 0;
 
-	udf_check_use(tree->check, "(file set)", info->file_set, 1);
+	udf_check_use(tree->check, info->file_set, 1);
 	ret = udf_volume_read(tree->check->volume, lbn, 1, tree->block);
 	if (ret == 0) {
 		ret = decode_fsd(tree->block, info->block_size,
@@ -812,7 +811,7 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 				strerror(-ret));
 		return -EUCLEAN;
 	}
-	udf_check_use(tree->check, "(space bitmap)", info->space_bitmap_block,
+	udf_check_use(tree->check, info->space_bitmap_block,
 		      ((uint64_t)info->space_bitmap_bytes + info->block_size -
 		       1) / info->block_size);
 	(void)udf_volume_metadata_runs(tree->check->volume, use_run,
@@ -825,8 +824,11 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	return ret;
 }
 
-/* What follows the file set: a terminating descriptor, or other file sets. */
-static void use_after_file_set(struct tree *tree)
+/*
+ * What follows the file set: a terminating descriptor, or other file sets.
+ * The block behind them.
+ */
+static uint32_t use_after_file_set(struct tree *tree)
 {
 	const struct udf_volume_info *info = tree->check->info;
 	uint32_t lbn = info->file_set;
@@ -840,15 +842,17 @@ static void use_after_file_set(struct tree *tree)
 		    tag.location != udf_volume_location(info, lbn).block ||
 		    (tag.id != UDF_TAG_FSD && tag.id != UDF_TAG_TD &&
 		     tag.id != UDF_TAG_TERMINAL)) {
-			return;
+			return lbn;
 		}
-		udf_check_use(tree->check, "(file set)", lbn, 1);
+		udf_check_use(tree->check, lbn, 1);
 	}
+	return lbn + 1;
 }
 
 static int check_all(struct tree *tree)
 {
 	struct udf_fsd fsd = { .number = 0 };
+	uint32_t file_set_end = 0;
 	size_t i = 0;
 	int ret = start(tree, &fsd);
 
@@ -859,7 +863,7 @@ static int check_all(struct tree *tree)
 	if (ret < 0) {
 		return ret;
 	}
-	use_after_file_set(tree);
+	file_set_end = use_after_file_set(tree);
 	if (fsd.system_stream_dir_icb.length > 0) {
 		ret = queue_part(tree, 0, &fsd.system_stream_dir_icb,
 				 SYSTEM_STREAMS);
@@ -874,7 +878,8 @@ static int check_all(struct tree *tree)
 	for (i = 0; i < tree->count; i++) {
 		check_links(tree, i);
 	}
-	return check_unique_ids(tree);
+	ret = tree_shared(tree, file_set_end);
+	return ret == 0 ? check_unique_ids(tree) : ret;
 }
 
 int udf_check_tree(struct udf_check *check)

@@ -10,6 +10,8 @@
 #include "ecma167.h"
 
 #define PATH_MAX_SHOWN 4096
+#define NO_NODE SIZE_MAX
+#define ROOT 0u /* the first node */
 
 /* An ICB that something refers to. */
 struct node {
@@ -52,6 +54,7 @@ struct extents {
 	struct extent *list;
 	size_t count;
 	size_t capacity;
+	struct udf_run_list aeds;
 	uint64_t bytes;
 	uint64_t blocks; /* that are allocated */
 	bool ended;
@@ -69,12 +72,13 @@ void tree_found(struct tree *tree, enum udf_finding_kind kind,
 		const char *text);
 
 /*
- * All extents of a file; with use its AEDs are among the used blocks then.
- * -EUCLEAN: a descriptor leads nowhere, in a circle or to no AED; what comes
- * before it is in extents. -EIO, -ENOMEM.
+ * All extents of a file, and its AEDs; tree_free_extents() them. -EUCLEAN: a
+ * descriptor leads nowhere, in a circle or to no AED; what comes before it is
+ * in extents. -EIO, -ENOMEM.
  */
 int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
-		  bool use, struct extents *extents);
+		  struct extents *extents);
+void tree_free_extents(struct extents *extents);
 
 /*
  * Report on a file's extents, which are among the used blocks then. -EIO: they
@@ -82,5 +86,11 @@ int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
  */
 int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 		 struct extents *extents);
+
+/*
+ * check_shared.c: report the blocks that were used more than once, with both
+ * that have them. file_set_end: the block behind the file set. -ENOMEM.
+ */
+int tree_shared(struct tree *tree, uint32_t file_set_end);
 
 #endif /* UDF_STORE_CHECK_TREE_H */

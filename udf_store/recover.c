@@ -55,6 +55,7 @@ struct walk {
 	struct second_name *seconds;
 	size_t seconds_count;
 	size_t seconds_capacity;
+	bool corrects; /* more than the bitmaps */
 	bool resolved; /* names that are still there twice do not count */
 	uint64_t next_unique_id;
 	uint32_t files;
@@ -336,7 +337,7 @@ static int correct_streams_size(struct walk *walk, struct udf_node *directory,
 	struct udf_node *node = NULL;
 	uint32_t lbn = 0;
 
-	if (udf_directory_parent(directory, &lbn) < 0 ||
+	if (!walk->corrects || udf_directory_parent(directory, &lbn) < 0 ||
 	    udf_node_get(walk->fs, lbn, &node) < 0) {
 		return 0;
 	}
@@ -755,6 +756,8 @@ int udf_recover(struct udf_fs *fs)
 	struct walk walk = {
 		.fs = fs,
 		.next_unique_id = fs->next_unique_id,
+		/* A repair has steps for the rest, in an order of its own. */
+		.corrects = !fs->repairing,
 	};
 	uint64_t changed = 0;
 	int ret = 0;
@@ -767,14 +770,15 @@ int udf_recover(struct udf_fs *fs)
 		return -ENOMEM;
 	}
 	ret = walk_tree(&walk);
-	if (ret == 0 && walk.hiding.count + walk.seconds_count > 0) {
+	if (ret == 0 && walk.corrects &&
+	    walk.hiding.count + walk.seconds_count > 0) {
 		ret = resolve_names(&walk);
 		if (ret == 0) {
 			walk_restart(&walk);
 			ret = walk_tree(&walk);
 		}
 	}
-	if (ret == 0) {
+	if (ret == 0 && walk.corrects) {
 		ret = count_parents(&walk);
 	}
 	if (ret == 0) {
@@ -783,8 +787,10 @@ int udf_recover(struct udf_fs *fs)
 	if (ret == 0) {
 		ret = repair_mirror(&walk);
 	}
-	if (ret == 0) {
+	if (ret == 0 && walk.corrects) {
 		correct_links(&walk);
+	}
+	if (ret == 0) {
 		fs->files = walk.files;
 		fs->directories = walk.directories;
 		fs->next_unique_id = walk.next_unique_id;
@@ -801,10 +807,11 @@ int udf_recover(struct udf_fs *fs)
 				       ? "; parts are unreadable"
 				       : "");
 	}
-	if (ret == 0 && walk.shared > 0) {
+	if (ret == 0 && walk.shared > 0 && walk.corrects) {
 		udf_volume_log(fs->volume, UDF_LOG_WARNING,
-			       "%llu blocks belong to two files at once: copy "
-			       "what you need from this volume and format it",
+			       "%llu blocks belong to two files at once: "
+			       "unmount the volume, and give each its own with "
+			       "udfctl check --repair",
 			       (unsigned long long)walk.shared);
 	}
 	free(walk.used);

@@ -17,6 +17,7 @@
 
 enum stage {
 	STAGE_COPIES,
+	STAGE_APART,
 	STAGE_ORPHANS,
 	STAGE_TREE,
 	STAGE_RECOUNT,
@@ -39,6 +40,8 @@ static enum stage stage_of(const struct udf_repair_step *step)
 	case UDF_REPAIR_SPARING:
 	case UDF_REPAIR_MIRROR:
 		return STAGE_COPIES;
+	case UDF_REPAIR_COPY:
+		return STAGE_APART;
 	case UDF_REPAIR_RECONNECT:
 		return STAGE_ORPHANS;
 	case UDF_REPAIR_RECOUNT:

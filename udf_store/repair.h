@@ -9,19 +9,28 @@
  *   1. copies below the file system, from another copy: descriptors, anchors,
  *      sparing tables. Only blocks that hold nothing valid, or what is older,
  *      are written, one at a time.
- *   2. files that no name leads to get one. Before that, and before 3, the
+ *   2. of files that have the same blocks all but one get a copy of them, so
+ *      that none is changed with another. Before that, and before 3 and 4, the
  *      space bitmap learns of all that is in use (recover.c), and nothing
  *      becomes free.
- *   3. the tree: names that lead to nothing go, directories lose what is
+ *   3. files that no name leads to get one.
+ *   4. the tree: names that lead to nothing go, directories lose what is
  *      damaged, files end where their extents do. By now what such a name
  *      once led to is in lost+found.
- *   4. space, link counts and the integrity descriptor are counted anew; only
+ *   5. space, link counts and the integrity descriptor are counted anew; only
  *      now what nothing uses becomes free.
  *
- * Stages 2 to 4 are changes of a mounted file system, written as such
+ * Stages 2 to 5 are changes of a mounted file system, written as such
  * (commit.c), with the volume marked open: after a cut the same stage, or the
- * next mount, goes on. A file's content is never guessed at: blocks that two
- * files have stay both files'.
+ * next mount, goes on. A file's content is never guessed at: what two files
+ * have in the same blocks both have after it.
+ *
+ * Metadata that a volume keeps twice (UDF 2.2.13) is put right in stage 1: a
+ * block that is not the same in the metadata file and in its mirror, or that
+ * cannot be read from one of them, is written from the other. Which of the two
+ * is right its tag and checksums say; where both or none of them are valid the
+ * metadata file's prevails, as it is written first. So an ICB or a directory
+ * that is damaged in one of the two is none that later stages give up.
  */
 #ifndef UDF_STORE_REPAIR_H
 #define UDF_STORE_REPAIR_H
@@ -59,7 +68,7 @@ int udf_repair(const char *path, const struct udf_repair_options *options,
 	       struct udf_check_summary *summary);
 
 /*
- * repair_tree.c: a step of stage 2 or 3 on a file system that was mounted for
+ * repair_tree.c: a step of stages 2 to 4 on a file system that was mounted for
  * repair; the next commit writes it. 0 also when there is nothing to do any
  * more.
  */

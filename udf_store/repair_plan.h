@@ -15,6 +15,8 @@ enum udf_repair_action {
 	UDF_REPAIR_BLOCK,   /* write bytes to a block of the volume */
 	UDF_REPAIR_SPARING, /* the newest sparing table to all its places */
 	UDF_REPAIR_MIRROR,  /* the metadata file and its mirror from each other */
+	/* Blocks that another file has too are copied for this one. */
+	UDF_REPAIR_COPY,
 	/* What no name leads to gets one, in lost+found. */
 	UDF_REPAIR_RECONNECT,
 	/* The tree. */
@@ -35,8 +37,16 @@ struct udf_repair_step {
 	uint32_t lbn;	    /* ICB; BLOCK: the block of the volume */
 	uint32_t directory; /* ICB of the directory that has the name */
 	uint64_t offset;    /* of the FID in it */
-	uint8_t *bytes;	    /* BLOCK: one block */
+	uint32_t count;	    /* COPY: runs */
+	/* BLOCK: one block; COPY: struct udf_repair_run[count]. */
+	void *bytes;
 	char *text; /* for a person: where, and what is done; what is lost */
+};
+
+/* Blocks of a file. */
+struct udf_repair_run {
+	uint64_t block;
+	uint64_t count;
 };
 
 struct udf_repair_plan {

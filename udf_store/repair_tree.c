@@ -21,6 +21,9 @@
 
 #define LOST_AND_FOUND "lost+found"
 
+/* Blocks that are copied at once. */
+#define COPY_BLOCKS 256u
+
 /* A directory that is loaded, with a reference. */
 static int get_directory(struct udf_fs *fs, uint32_t lbn,
 			 struct udf_node **directory)
@@ -195,6 +198,110 @@ static int set_extents(struct udf_fs *fs, const struct udf_repair_step *step)
 		udf_commit_dirty(node);
 	}
 out:
+	udf_node_put(node, 1);
+	return ret;
+}
+
+/*
+ * A copy of so many blocks at a place of the map, for one that others have
+ * too, which keep it. Returns how many, or a negative errno.
+ */
+static int64_t copy_blocks(struct udf_node *node, const struct udf_extent *from,
+			   uint8_t *buffer)
+{
+	struct udf_fs *fs = node->fs;
+	struct udf_extent to = *from;
+	uint32_t count = from->count < COPY_BLOCKS ? (uint32_t)from->count
+						   : COPY_BLOCKS;
+	int ret = udf_space_allocate(udf_node_data_space(node), 0, &count,
+				     &to.lbn);
+
+	if (ret < 0) {
+		return ret;
+	}
+	to.count = count;
+	if (to.type == UDF_EXTENT_RECORDED) {
+		ret = udf_volume_read(fs->volume, from->lbn, count, buffer);
+		if (ret == 0) {
+			udf_node_note_data(node, (uint64_t)count *
+							 fs->info->block_size);
+			ret = udf_volume_write(fs->volume, to.lbn, count,
+					       buffer, 0);
+		}
+	}
+	if (ret == 0) {
+		ret = udf_node_reserve_aeds(node);
+	}
+	if (ret == 0) {
+		ret = udf_extent_map_set(&node->map, &to);
+	}
+	if (ret < 0) {
+		udf_space_release(&fs->space, to.lbn, count);
+		return ret;
+	}
+	return count;
+}
+
+static int copy_run(struct udf_node *node, const struct udf_repair_run *run,
+		    uint8_t *buffer)
+{
+	uint64_t done = 0;
+
+	while (done < run->count) {
+		struct udf_extent e = { .count = 0 };
+		int64_t copied = 0;
+
+		udf_extent_map_find(&node->map, run->block + done, &e);
+		if (e.count > run->count - done) {
+			e.count = run->count - done;
+		}
+		copied = e.type == UDF_EXTENT_HOLE
+				 ? (int64_t)e.count
+				 : copy_blocks(node, &e, buffer);
+		if (copied < 0) {
+			return (int)copied;
+		}
+		done += (uint64_t)copied;
+	}
+	return 0;
+}
+
+/*
+ * Blocks of its own for what others have too. What was copied before an error
+ * is kept: each part is whole.
+ */
+static int copy_apart(struct udf_fs *fs, const struct udf_repair_step *step)
+{
+	const struct udf_repair_run *runs = step->bytes;
+	struct udf_node *node = NULL;
+	uint8_t *buffer = NULL;
+	uint32_t i = 0;
+	int ret = udf_node_get(fs, step->lbn, &node);
+
+	if (ret < 0) {
+		return ret;
+	}
+	buffer = malloc((size_t)COPY_BLOCKS * fs->info->block_size);
+	if (buffer == NULL) {
+		ret = -ENOMEM;
+	} else if (node->map_error != 0) {
+		ret = node->map_error;
+	} else if (udf_node_is_directory(node)) {
+		ret = udf_directory_load(node);
+	}
+	if (ret == 0) {
+		ret = udf_node_reserve_aeds(node);
+	}
+	for (i = 0; i < step->count && ret == 0; i++) {
+		ret = copy_run(node, &runs[i], buffer);
+	}
+	if (node->directory != NULL) {
+		udf_directory_moved(node);
+	}
+	if (node->map_error == 0) {
+		udf_commit_dirty(node);
+	}
+	free(buffer);
 	udf_node_put(node, 1);
 	return ret;
 }
@@ -385,6 +492,8 @@ static int reconnect(struct udf_fs *fs, const struct udf_repair_step *step)
 static int change(struct udf_fs *fs, const struct udf_repair_step *step)
 {
 	switch (step->action) {
+	case UDF_REPAIR_COPY:
+		return copy_apart(fs, step);
 	case UDF_REPAIR_REMOVE_NAME:
 		return remove_name(fs, step);
 	case UDF_REPAIR_MARK_NAME:

@@ -21,7 +21,8 @@ DAMAGES = (
     ('reserve_sequence', 0), ('icb_damaged', 1), ('dangling', 1),
     ('extent_outside', 1), ('extent_short', 1), ('unique_id', 0),
     ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 0),
-    ('everything', 1),
+    ('shared_block', 1), ('shared_icb', 2), ('shared_directory', 1),
+    ('shared_twice', 2), ('everything', 1),
 )
 
 
@@ -140,6 +141,35 @@ class Damage:
         at = struct.unpack_from('<I', one.block, one.ads_at + 4)[0]
         struct.pack_into('<I', other.block, other.ads_at + 4, at)
         self.put_icb(lbn, other)
+
+    def lead_to(self, target):
+        """Let the data of a file be in a block that something else has."""
+        lbn, icb = self.large_file(1)
+        struct.pack_into('<I', icb.block, icb.ads_at + 4, target)
+        self.put_icb(lbn, icb)
+
+    def shared_icb(self):
+        """An ICB that is a file's data as well, and it the other way round."""
+        one, icb = self.large_file(0)
+        other, _ = self.large_file(1)
+        self.lead_to(one)
+        struct.pack_into('<I', icb.block, icb.ads_at + 4, other)
+        self.put_icb(one, icb)
+
+    def shared_directory(self):
+        _, icb = self.find_icb(
+            lambda icb: icb.file_type == 4 and not icb.embedded() and
+            self.is_below_root(icb))
+        self.lead_to(icb.extents()[0][1])
+
+    def shared_twice(self):
+        """A file that has a block twice, which another one has, too."""
+        lbn, icb = self.large_file(0)
+        _, data = icb.extents()[0]
+        icb.set_ads(repartition.AD_SHORT,
+                    struct.pack('<IIII', 2048, data, icb.size - 2048, data))
+        self.put_icb(lbn, icb)
+        self.lead_to(data)
 
     def unique_id(self):
         _, one = self.large_file(0)

@@ -244,8 +244,14 @@ static void held_file_run(struct held_file *file)
 	struct held_op *op = NULL;
 
 	while ((op = held_file_next(file)) != NULL) {
+		if (!smb2_pending_resume(op->pending)) {
+			op->released = false;
+			smb2_pending_fail_later(op->pending,
+						NT_STATUS_NO_MEMORY);
+			continue;
+		}
+		op->pending = NULL;
 		held_op_stop_waiting(op, HELD_OP_RUNNING);
-		TALLOC_FREE(op->pending);
 		tevent_req_done(op->req);
 	}
 }

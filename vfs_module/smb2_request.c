@@ -332,7 +332,8 @@ struct smb2_pending {
 	struct tevent_immediate *im;
 	/* Known from the first event on: */
 	struct tevent_req *layer_req; /* of the SMB2 layer */
-	struct tevent_req *aio_req;   /* what fsp->aio_requests has */
+	struct tevent_req *aio_req;   /* what fsp->aio_requests had */
+	bool parked;		      /* and has no more */
 	/* What the event is for: */
 	bool fail;
 	NTSTATUS status;
@@ -344,25 +345,30 @@ static bool smb2_is_aio_link(void *child)
 }
 
 /*
- * The close of a handle waits for its asynchronous requests, and believes
- * that a cancelled one is off its list at once. A WRITE's is below the
- * request of the SMB2 layer and can go; an IOCTL's is that request itself,
- * so only its link to the handle may go.
+ * smbd puts what is asynchronous down at its handle: a close waits until it
+ * is done, and a close for which nobody can wait (an administrator's, of one
+ * file) is a panic. While a request is held nothing of it is being done, so
+ * it is taken off; a close then reaches the module, which ends it.
  */
-static void smb2_forget_aio(struct tevent_req *aio_req,
-			    struct tevent_req *layer_req)
+static void smb2_pending_park(struct smb2_pending *p)
 {
 	void *link = NULL;
 
-	if (aio_req == NULL) {
+	if (p->aio_req == NULL) {
 		return;
 	}
-	if (aio_req != layer_req) {
-		TALLOC_FREE(aio_req);
-		return;
-	}
-	link = smb2_find_child(aio_req, smb2_is_aio_link);
+	link = smb2_find_child(p->aio_req, smb2_is_aio_link);
+	p->parked = (link != NULL);
 	TALLOC_FREE(link);
+}
+
+bool smb2_pending_resume(struct smb2_pending *p)
+{
+	if (p->parked && !aio_add_req_to_fsp(p->fsp, p->aio_req)) {
+		return false;
+	}
+	TALLOC_FREE(p);
+	return true;
 }
 
 /* All of this process; a cancel function is told nothing but its request. */
@@ -394,7 +400,10 @@ static void smb2_pending_end(struct smb2_pending *p,
 	p->ended(p->private_data);
 	TALLOC_FREE(p);
 
-	smb2_forget_aio(aio_req, layer_req);
+	if (aio_req != layer_req) {
+		/* A WRITE's; that of an IOCTL is the SMB2 layer's itself. */
+		TALLOC_FREE(aio_req);
+	}
 
 	if (from_smbd) {
 		/* smbd is walking its list of requests: answer later. */
@@ -408,7 +417,7 @@ static bool smb2_pending_cancel_fn(struct tevent_req *req)
 	struct smb2_pending *p = NULL;
 
 	for (p = smb2_pendings; p != NULL; p = p->next) {
-		if (p->layer_req == req || p->aio_req == req) {
+		if (p->layer_req == req) {
 			smb2_pending_end(p, NT_STATUS_CANCELLED, true);
 			return true;
 		}
@@ -446,9 +455,7 @@ static void smb2_pending_event(struct tevent_context *ev,
 	}
 
 	tevent_req_set_cancel_fn(p->layer_req, smb2_pending_cancel_fn);
-	if (p->aio_req != NULL) {
-		tevent_req_set_cancel_fn(p->aio_req, smb2_pending_cancel_fn);
-	}
+	smb2_pending_park(p);
 }
 
 struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,

@@ -81,8 +81,7 @@ bool smb2_request_fail_current(struct connection_struct *conn,
  * called, which must see to it that the tevent_req stays unfinished, and the
  * client gets NT_STATUS_CANCELLED.
  *
- * Lives on mem_ctx, the VFS function's own or a child of it. Free it to give
- * the request back to smbd.
+ * Lives on mem_ctx, the VFS function's own or a child of it.
  */
 struct smb2_pending;
 struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
@@ -91,6 +90,12 @@ struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
 				       struct files_struct *fsp,
 				       void (*ended)(void *private_data),
 				       void *private_data);
+
+/*
+ * Give the request back to smbd: the operation is done now, and the tevent_req
+ * will finish. pending is gone; false: no memory, nothing has changed.
+ */
+bool smb2_pending_resume(struct smb2_pending *pending);
 
 /*
  * End it with a status. The tevent_req is gone with everything on it when the

@@ -16,6 +16,8 @@ SET_DEFECT = 0x00098134
 QUERY_SPARING = 0x00090138
 QUERY_VOLUME = 0x0009013C
 SET_PURGE = 0x00090270
+REQUEST_RESUME_KEY = 0x00140078
+COPYCHUNK = 0x001440F2
 ENABLED = 1
 DISABLED = 2
 
@@ -91,8 +93,7 @@ class Handle:
             if status != SUCCESS:
                 raise Refused('CLOSE', status)
 
-    def fsctl(self, code, given=b'', room=0, flags=1, **fields):
-        """One IOCTL: (status, output). fields: others of SMB2Ioctl."""
+    def _ioctl(self, code, given=b'', room=0, flags=1, **fields):
         body = smb3structs.SMB2Ioctl()
         body['FileID'] = self.fid
         body['CtlCode'] = code
@@ -106,11 +107,24 @@ class Handle:
             body['InputOffset'] = 0
         for name, value in fields.items():
             body[name] = value
+        return body
+
+    def fsctl(self, code, given=b'', room=0, flags=1, **fields):
+        """One IOCTL: (status, output). fields: others of SMB2Ioctl."""
+        body = self._ioctl(code, given, room, flags, **fields)
         answer = self.client.send(smb3structs.SMB2_IOCTL, body)
         if answer['Status'] != SUCCESS:
             return answer['Status'], b''
         reply = smb3structs.SMB2Ioctl_Response(answer['Data'])
         return SUCCESS, bytes(reply['Buffer'][:reply['OutputCount']])
+
+    def copy_chunk_send(self, source, start, to, length):
+        """Send a COPYCHUNK from a handle into this one without waiting; its
+        message id."""
+        key = source.fsctl(REQUEST_RESUME_KEY, room=32)[1][:24]
+        chunk = key + struct.pack('<IIqqII', 1, 0, start, to, length, 0)
+        body = self._ioctl(COPYCHUNK, chunk, 12)
+        return self.client.send_only(smb3structs.SMB2_IOCTL, body)
 
     def purge(self, flags):
         return self.fsctl(SET_PURGE, struct.pack('<I', flags))[0]

@@ -292,9 +292,18 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 	struct udf_conn *conn = handle->data;
 	struct udf_open *open = NULL;
 	const struct purge_guard_rule *rule = NULL;
+	bool counted = purge_guard_is_counted(handle, fsp);
 	bool behind = false;
 
-	if (!purge_guard_is_counted(handle, fsp)) {
+	/*
+	 * It must not overtake one that was held, not even when the count has
+	 * come to zero and the other has yet to hear of it.
+	 */
+	behind = held_ops_overlap(conn->held,
+				  fsp,
+				  offset,
+				  (len == 0) ? INT64_MAX : len);
+	if (!counted && !behind) {
 		return PURGE_GUARD_PROCEED;
 	}
 
@@ -311,14 +320,9 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 	*status = rule->failed;
 
 	if (!rule->purge) {
-		return PURGE_GUARD_FAIL;
+		return counted ? PURGE_GUARD_FAIL : PURGE_GUARD_PROCEED;
 	}
 
-	/* It must not overtake one that was held. */
-	behind = held_ops_overlap(conn->held,
-				  fsp,
-				  offset,
-				  (len == 0) ? INT64_MAX : len);
 	if (!behind) {
 		switch (purge_range(conn,
 				    &open->key,
@@ -337,7 +341,8 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 		}
 	}
 
-	if (!rule->hold || smb2req == NULL ||
+	/* What waits for another, and for no purge, is held whatever it is. */
+	if ((counted && !rule->hold) || smb2req == NULL ||
 	    !smb2_request_can_wait(smb2req) || held_ops_full(conn->held))
 	{
 		return PURGE_GUARD_FAIL;

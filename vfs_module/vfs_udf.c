@@ -606,12 +606,17 @@ static bool udf_strict_lock_check(struct vfs_handle_struct *handle,
 
 /*
  * Writes smaller than "aio write size" would come synchronously, and could
- * not wait.
+ * not wait: until the count is zero, or until what was held is done.
  */
 static bool udf_aio_force(struct vfs_handle_struct *handle,
 			  struct files_struct *fsp)
 {
-	if (handle->data != NULL && purge_guard_is_counted(handle, fsp)) {
+	struct udf_conn *conn = handle->data;
+
+	if (conn != NULL &&
+	    (purge_guard_is_counted(handle, fsp) ||
+	     held_ops_overlap(conn->held, fsp, 0, INT64_MAX)))
+	{
 		return true;
 	}
 	return SMB_VFS_NEXT_AIO_FORCE(handle, fsp);

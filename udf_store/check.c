@@ -271,24 +271,18 @@ static int read_bitmap(struct udf_check *check, const struct bitmap *of,
 }
 
 /*
- * A bitmap against what the walk found. *free_blocks: those it has as free;
- * UINT32_MAX when it cannot be read.
+ * A bitmap as it is recorded, to be freed, and how many blocks of its partition
+ * it is about. -EUCLEAN: it is none; -EIO, -ENOMEM.
  */
-static int check_bitmap(struct udf_check *check, const struct bitmap *of,
-			uint32_t *free_blocks)
+static int load_bitmap(struct udf_check *check, const struct bitmap *of,
+		       uint8_t **_buf, uint32_t *count)
 {
-	const struct udf_volume_info *info = check->info;
 	struct udf_space_bitmap bitmap = { .bits = 0 };
 	uint64_t bytes = of->bytes;
 	uint32_t lbn = udf_volume_bitmap_lbn(check->volume, of->is_metadata, 0);
-	uint8_t *buf = NULL;
+	uint8_t *buf = malloc(bytes + check->info->block_size);
 	int ret = 0;
 
-	*free_blocks = UINT32_MAX;
-	if (bytes == 0) {
-		return 0;
-	}
-	buf = malloc(bytes + info->block_size);
 	if (buf == NULL) {
 		return -ENOMEM;
 	}
@@ -304,21 +298,116 @@ static int check_bitmap(struct udf_check *check, const struct bitmap *of,
 		ret = -EUCLEAN;
 	}
 	if (ret < 0) {
-		udf_check_found(check, UDF_FINDING_SPACE_FREE,
-				UDF_FINDING_ERROR, NULL, lbn,
-				"the %s bitmap cannot be read: %s", of->name,
-				strerror(-ret));
 		free(buf);
+		return ret;
+	}
+	*_buf = buf;
+	*count = bitmap.bits < of->blocks ? bitmap.bits : of->blocks;
+	return 0;
+}
+
+/*
+ * A bitmap against what the walk found. *free_blocks: those it has as free;
+ * UINT32_MAX when it cannot be read.
+ */
+static int check_bitmap(struct udf_check *check, const struct bitmap *of,
+			uint32_t *free_blocks)
+{
+	uint32_t count = 0;
+	uint8_t *buf = NULL;
+	int ret = 0;
+
+	*free_blocks = UINT32_MAX;
+	if (of->bytes == 0) {
 		return 0;
 	}
-	if (bitmap.bits > of->blocks) {
-		bitmap.bits = of->blocks;
+	ret = load_bitmap(check, of, &buf, &count);
+	if (ret == -ENOMEM) {
+		return ret;
+	}
+	if (ret < 0) {
+		udf_check_found(check, UDF_FINDING_SPACE_FREE,
+				UDF_FINDING_ERROR, NULL,
+				udf_volume_bitmap_lbn(check->volume,
+						      of->is_metadata, 0),
+				"the %s bitmap cannot be read: %s", of->name,
+				strerror(-ret));
+		return 0;
 	}
 	*free_blocks = 0;
-	compare_bits(check, of, buf + UDF_SPACE_BITMAP_LEN, bitmap.bits,
-		     free_blocks);
+	compare_bits(check, of, buf + UDF_SPACE_BITMAP_LEN, count, free_blocks);
 	free(buf);
 	return 0;
+}
+
+static struct bitmap space_bitmap(const struct udf_check *check)
+{
+	return (struct bitmap){
+		.name = "space",
+		.blocks = check->info->partition_blocks,
+		.bytes = check->info->space_bitmap_bytes,
+	};
+}
+
+static struct bitmap metadata_bitmap(const struct udf_check *check)
+{
+	return (struct bitmap){
+		.is_metadata = true,
+		.name = "metadata",
+		.base = check->info->partition_blocks,
+		.blocks = check->info->mapped_blocks,
+		.bytes = check->info->metadata_bitmap_bytes,
+	};
+}
+
+/* Clear the bits of what a bitmap has as free. -ENOMEM. */
+static int clear_free(struct udf_check *check, const struct bitmap *of,
+		      uint8_t *bits)
+{
+	uint32_t count = 0;
+	uint8_t *buf = NULL;
+	uint32_t i = 0;
+	int ret = 0;
+
+	if (of->bytes == 0) {
+		return 0;
+	}
+	ret = load_bitmap(check, of, &buf, &count);
+	if (ret < 0) {
+		return ret == -ENOMEM ? ret : 0;
+	}
+	for (i = 0; i < count; i++) {
+		uint32_t block = of->base + i;
+
+		if (udf_check_bit(buf + UDF_SPACE_BITMAP_LEN, i)) {
+			bits[block / 8] &= (uint8_t)~(1u << (block % 8));
+		}
+	}
+	free(buf);
+	return 0;
+}
+
+uint8_t *udf_check_taken(struct udf_check *check)
+{
+	const struct bitmap space = space_bitmap(check);
+	const struct bitmap metadata = metadata_bitmap(check);
+	size_t size = (size_t)check->info->address_blocks / 8 + 1;
+	uint8_t *bits = malloc(size);
+	int ret = 0;
+
+	if (bits == NULL) {
+		return NULL;
+	}
+	memset(bits, 0xFF, size);
+	ret = clear_free(check, &space, bits);
+	if (ret == 0 && check->info->has_metadata) {
+		ret = clear_free(check, &metadata, bits);
+	}
+	if (ret < 0) {
+		free(bits);
+		return NULL;
+	}
+	return bits;
 }
 
 /* The metadata file against its mirror, where something uses them. */
@@ -365,18 +454,8 @@ static int check_space(struct udf_check *check, uint32_t *free_blocks,
 		       uint32_t *metadata_free)
 {
 	const struct udf_volume_info *info = check->info;
-	const struct bitmap space = {
-		.name = "space",
-		.blocks = info->partition_blocks,
-		.bytes = info->space_bitmap_bytes,
-	};
-	const struct bitmap metadata = {
-		.is_metadata = true,
-		.name = "metadata",
-		.base = info->partition_blocks,
-		.blocks = info->mapped_blocks,
-		.bytes = info->metadata_bitmap_bytes,
-	};
+	const struct bitmap space = space_bitmap(check);
+	const struct bitmap metadata = metadata_bitmap(check);
 	int ret = 0;
 
 	*free_blocks = UINT32_MAX;

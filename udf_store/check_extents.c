@@ -107,11 +107,10 @@ void tree_free_extents(struct extents *extents)
 	*extents = (struct extents){ .list = NULL };
 }
 
-int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
+int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
 		  struct extents *extents)
 {
 	const struct udf_volume_info *info = tree->check->info;
-	const uint32_t lbn = tree->nodes[index].lbn;
 	const uint16_t partition = udf_volume_location(info, lbn).partition;
 	enum udf_ad_form form = icb->icbtag.flags & UDF_ICB_AD_MASK;
 	uint8_t *block = NULL;
@@ -251,7 +250,7 @@ int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 		}
 		return 0;
 	}
-	ret = tree_take_ads(tree, index, icb, extents);
+	ret = tree_take_ads(tree, node->lbn, icb, extents);
 	path = tree_path(tree, index);
 	for (i = 0; i < extents->aeds.count; i++) {
 		udf_check_use(tree->check, extents->aeds.runs[i].lbn,

@@ -15,8 +15,6 @@
 #include "check_state.h"
 #include "ecma167.h"
 
-#define READ_BLOCKS 64u
-#define STOP_STEP 4096u
 /* A chain of AEDs longer than that is none of an orphan's. */
 #define AEDS_MAX 65536u
 #define DIRECTORY_BYTES_MAX (UINT64_C(64) << 20)
@@ -104,68 +102,12 @@ static bool is_file(uint8_t file_type)
 	}
 }
 
-/* The ICBs in these lost blocks. */
-static int look_at_blocks(struct orphans *orphans, uint32_t first,
-			  uint32_t count, uint8_t *buf)
+static int found_icb(void *private_data, uint32_t lbn,
+		     const struct udf_icb *icb)
 {
-	const struct udf_volume_info *info = orphans->check->info;
-	uint32_t i = 0;
-	int ret = 0;
-
-	if (udf_volume_read(orphans->check->volume, first, count, buf) < 0) {
-		/* Of one block that is bad the others may be good. */
-		for (i = 0; i < count && count > 1 && ret == 0; i++) {
-			ret = look_at_blocks(orphans, first + i, 1, buf);
-		}
-		return ret;
-	}
-	for (i = 0; i < count && ret == 0; i++) {
-		struct udf_icb icb = { .unique_id = 0 };
-
-		if (decode_icb(buf + (size_t)i * info->block_size,
-			       info->block_size,
-			       udf_volume_location(info, first + i).block,
-			       &icb) == 0 &&
-		    icb.icbtag.strategy == 4 && icb.link_count > 0 &&
-		    is_file(icb.icbtag.file_type)) {
-			ret = add_orphan(orphans, first + i,
-					 icb.icbtag.file_type);
-		}
-	}
-	return ret;
-}
-
-static int find_all(struct orphans *orphans)
-{
-	const struct udf_check_options *options = orphans->check->options;
-	uint32_t block_size = orphans->check->info->block_size;
-	uint8_t *buf = malloc((size_t)READ_BLOCKS * block_size);
-	uint32_t next_stop = STOP_STEP;
-	uint32_t i = 0;
-	int ret = 0;
-
-	if (buf == NULL) {
-		return -ENOMEM;
-	}
-	while (i < orphans->bits && ret == 0) {
-		uint32_t count = 0;
-
-		while (count < READ_BLOCKS && i + count < orphans->bits &&
-		       udf_check_bit(orphans->lost, i + count)) {
-			count++;
-		}
-		if (count > 0) {
-			ret = look_at_blocks(orphans, i, count, buf);
-		}
-		i += count > 0 ? count : 1;
-		if (i >= next_stop && options->stop != NULL &&
-		    options->stop(options->private_data)) {
-			ret = -ECANCELED;
-		}
-		next_stop = i >= next_stop ? i + STOP_STEP : next_stop;
-	}
-	free(buf);
-	return ret;
+	return is_file(icb->icbtag.file_type)
+		       ? add_orphan(private_data, lbn, icb->icbtag.file_type)
+		       : 0;
 }
 
 /* Take blocks for an orphan. False: they are not all lost, or not any more. */
@@ -558,7 +500,7 @@ int udf_check_orphans(struct udf_check *check)
 
 	orphans.block = malloc(check->info->block_size);
 	if (orphans.block != NULL) {
-		ret = find_all(&orphans);
+		ret = udf_check_scan(check, orphans.lost, found_icb, &orphans);
 		if (ret == 0) {
 			ret = judge(&orphans);
 		}

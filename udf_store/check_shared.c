@@ -215,7 +215,7 @@ static int claim_node(struct shared *shared, size_t index)
 	    (icb.icbtag.flags & UDF_ICB_AD_MASK) == UDF_AD_IN_ICB) {
 		return ret;
 	}
-	ret = tree_take_ads(tree, index, &icb, &extents);
+	ret = tree_take_ads(tree, node->lbn, &icb, &extents);
 	if (ret != -ENOMEM) {
 		/* What is before the damage, if there is any. */
 		ret = claim_extents(shared, index, &extents);

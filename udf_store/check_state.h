@@ -6,6 +6,7 @@
 #define UDF_STORE_CHECK_STATE_H
 
 #include "check.h"
+#include "ecma167.h"
 #include "volume.h"
 
 struct udf_check {
@@ -57,6 +58,22 @@ int udf_check_descriptors(struct udf_check *check, const char *path);
 
 /* check_tree.c: from the file set down. -ENOMEM, -ECANCELED. */
 int udf_check_tree(struct udf_check *check);
+
+/*
+ * What the space bitmaps say is in use, a bit for each block as in the used
+ * ones, to be freed; all of it where a bitmap cannot be read. NULL: no memory.
+ */
+uint8_t *udf_check_taken(struct udf_check *check);
+
+/*
+ * check_scan.c: call found for each valid ICB of a file in the blocks of these
+ * bits. Stops when it returns non-zero, which is passed on. -ENOMEM,
+ * -ECANCELED.
+ */
+typedef int (*udf_check_icb_fn)(void *private_data, uint32_t lbn,
+				const struct udf_icb *icb);
+int udf_check_scan(struct udf_check *check, const uint8_t *bits,
+		   udf_check_icb_fn found, void *private_data);
 
 /* check_orphans.c: files in lost blocks. -ENOMEM, -ECANCELED. */
 int udf_check_orphans(struct udf_check *check);

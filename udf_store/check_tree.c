@@ -299,7 +299,7 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 	}
 	/* Their blocks were counted when the ICB was looked at, and what is
 	 * wrong with them was said. */
-	ret = tree_take_ads(tree, index, &icb, &extents);
+	ret = tree_take_ads(tree, lbn, &icb, &extents);
 	if (ret == -EUCLEAN && tree->nodes[index].cut_at != UINT64_MAX) {
 		ret = 0;
 	}
@@ -809,7 +809,15 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 				UDF_FINDING_ERROR, NULL, info->file_set,
 				"the File Set Descriptor is damaged: %s",
 				strerror(-ret));
-		return -EUCLEAN;
+	}
+	if (ret == -EUCLEAN) {
+		ret = tree_rebuild_file_set(tree, fsd);
+	}
+	if (ret == 0) {
+		ret = udf_volume_address(info, &fsd->root_icb.addr, 1, &lbn);
+	}
+	if (ret < 0) {
+		return ret == -ENOMEM || ret == -ECANCELED ? ret : -EUCLEAN;
 	}
 	udf_check_use(tree->check, info->space_bitmap_block,
 		      ((uint64_t)info->space_bitmap_bytes + info->block_size -
@@ -820,6 +828,9 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	if (ret == 0) {
 		tree->check->summary->directories++;
 		ret = check_icb(tree, index);
+	}
+	if (ret == 0 && tree->nodes[index].icb_damaged) {
+		ret = tree_rebuild_directory(tree, index, fsd, true);
 	}
 	return ret;
 }
@@ -865,8 +876,14 @@ static int check_all(struct tree *tree)
 	}
 	file_set_end = use_after_file_set(tree);
 	if (fsd.system_stream_dir_icb.length > 0) {
-		ret = queue_part(tree, 0, &fsd.system_stream_dir_icb,
+		size_t index = tree->count;
+
+		ret = queue_part(tree, ROOT, &fsd.system_stream_dir_icb,
 				 SYSTEM_STREAMS);
+		if (ret == 0 && index < tree->count &&
+		    tree->nodes[index].icb_damaged) {
+			ret = tree_rebuild_directory(tree, index, &fsd, false);
+		}
 	}
 	if (ret == 0) {
 		ret = walk(tree);

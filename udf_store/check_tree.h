@@ -72,11 +72,11 @@ void tree_found(struct tree *tree, enum udf_finding_kind kind,
 		const char *text);
 
 /*
- * All extents of a file, and its AEDs; tree_free_extents() them. -EUCLEAN: a
+ * All extents of the file with an ICB at lbn, and its AEDs; tree_free_extents() them. -EUCLEAN: a
  * descriptor leads nowhere, in a circle or to no AED; what comes before it is
  * in extents. -EIO, -ENOMEM.
  */
-int tree_take_ads(struct tree *tree, size_t index, const struct udf_icb *icb,
+int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
 		  struct extents *extents);
 void tree_free_extents(struct extents *extents);
 
@@ -86,6 +86,19 @@ void tree_free_extents(struct extents *extents);
  */
 int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 		 struct extents *extents);
+
+/*
+ * check_rebuild.c: what to write in the place of a File Set Descriptor, or of
+ * the directory of a node that the file set names, which is damaged. The last
+ * finding was about it.
+ *
+ * tree_rebuild_file_set() fills in what it will be. -EUCLEAN: that is not
+ * certain. tree_rebuild_directory(): 0 also when it is not. -ENOMEM,
+ * -ECANCELED.
+ */
+int tree_rebuild_file_set(struct tree *tree, struct udf_fsd *fsd);
+int tree_rebuild_directory(struct tree *tree, size_t index,
+			   const struct udf_fsd *fsd, bool is_root);
 
 /*
  * check_shared.c: report the blocks that were used more than once, with both

@@ -116,6 +116,25 @@ int check_tag(const uint8_t *buf, size_t len, uint16_t id, uint32_t location,
 	return 0;
 }
 
+int mend_tag(uint8_t *buf, size_t len, uint16_t id, uint32_t location)
+{
+	struct udf_tag tag = { .id = id, .location = location };
+	uint16_t length = 0;
+
+	if (len < UDF_TAG_LEN) {
+		return -EUCLEAN;
+	}
+	tag.version = get_le16(buf + 2);
+	tag.serial = get_le16(buf + 6);
+	length = get_le16(buf + 10);
+	if (get_le16(buf) != id || get_le32(buf + 12) != location ||
+	    tag.version < 2 || tag.version > 3 || buf[5] != 0 || length == 0 ||
+	    length > len - UDF_TAG_LEN) {
+		return -EUCLEAN;
+	}
+	return encode_tag(&tag, buf, len, length);
+}
+
 int encode_tag(const struct udf_tag *tag, uint8_t *buf, size_t len,
 	       size_t crc_length)
 {
@@ -668,6 +687,59 @@ int decode_fsd(const uint8_t *buf, size_t len, uint32_t location,
 	decode_long_ad(buf + 448, &fsd->next_extent);
 	decode_long_ad(buf + 464, &fsd->system_stream_dir_icb);
 	return 0;
+}
+
+/* A charspec (ECMA-167 1/7.2.1) of OSTA Compressed Unicode (UDF 2.1.2). */
+static void encode_charspec(uint8_t *p)
+{
+	static const char information[] = "OSTA Compressed Unicode";
+
+	p[0] = 0;
+	memcpy(p + 1, information, sizeof(information) - 1);
+}
+
+int encode_fsd(const struct udf_fsd *fsd, uint8_t *buf, size_t len)
+{
+	const struct {
+		const char *text;
+		size_t offset;
+		size_t len;
+	} texts[] = {
+		{fsd->label, 112, 128},
+		{fsd->identifier, 304, 32},
+		{fsd->copyright, 336, 32},
+		{fsd->abstract, 368, 32},
+	};
+	struct udf_tag tag = fsd->tag;
+	size_t i = 0;
+
+	if (len < UDF_FSD_LEN) {
+		return -EOVERFLOW;
+	}
+	memset(buf, 0, len);
+	udf_encode_timestamp(&fsd->recorded, buf + 16);
+	put_le16(buf + 28, 3); /* interchange level, and its maximum */
+	put_le16(buf + 30, 3);
+	put_le32(buf + 32, 1); /* character set list, and its maximum: CS0 */
+	put_le32(buf + 36, 1);
+	put_le32(buf + 40, fsd->number);
+	encode_charspec(buf + 48);
+	encode_charspec(buf + 240);
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		int ret = udf_encode_dstring(texts[i].text,
+					     buf + texts[i].offset,
+					     texts[i].len);
+
+		if (ret != 0) {
+			return ret;
+		}
+	}
+	encode_long_ad(&fsd->root_icb, buf + 400);
+	udf_encode_regid(&fsd->domain, buf + 416);
+	encode_long_ad(&fsd->next_extent, buf + 448);
+	encode_long_ad(&fsd->system_stream_dir_icb, buf + 464);
+	tag.id = UDF_TAG_FSD;
+	return encode_tag(&tag, buf, len, UDF_FSD_LEN - UDF_TAG_LEN);
 }
 
 /* Of an attribute: type u32, subtype u8, reserved u8[3], length u32. */

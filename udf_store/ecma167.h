@@ -85,6 +85,13 @@ int check_tag(const uint8_t *buf, size_t len, uint16_t id, uint32_t location,
 int encode_tag(const struct udf_tag *tag, uint8_t *buf, size_t len,
 	       size_t crc_length);
 
+/*
+ * Compute checksum and CRC of a descriptor anew, when all else that its tag
+ * says agrees with what it has to be: a version, the identifier, the location,
+ * a CRC over no more than len. -EUCLEAN: it does not; nothing is changed.
+ */
+int mend_tag(uint8_t *buf, size_t len, uint16_t id, uint32_t location);
+
 /* extent_ad (ECMA-167 3/7.1): blocks of the volume. */
 #define UDF_EXTENT_AD_LEN 8u
 
@@ -355,6 +362,12 @@ struct udf_fsd {
 
 int decode_fsd(const uint8_t *buf, size_t len, uint32_t location,
 	       struct udf_fsd *fsd);
+/*
+ * Interchange levels and character sets are those that UDF asks for (2.3.2);
+ * the rest of the block is zeroed. -EOVERFLOW: it is too short; -EILSEQ,
+ * -ENAMETOOLONG: a text does not fit its field.
+ */
+int encode_fsd(const struct udf_fsd *fsd, uint8_t *buf, size_t len);
 
 /*
  * Extended attributes in an ICB (ECMA-167 4/14.10, UDF 3.3.4): a header

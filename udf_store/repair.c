@@ -17,6 +17,7 @@
 
 enum stage {
 	STAGE_COPIES,
+	STAGE_BEGIN,
 	STAGE_APART,
 	STAGE_ORPHANS,
 	STAGE_TREE,
@@ -40,6 +41,8 @@ static enum stage stage_of(const struct udf_repair_step *step)
 	case UDF_REPAIR_SPARING:
 	case UDF_REPAIR_MIRROR:
 		return STAGE_COPIES;
+	case UDF_REPAIR_WRITE:
+		return STAGE_BEGIN;
 	case UDF_REPAIR_COPY:
 		return STAGE_APART;
 	case UDF_REPAIR_RECONNECT:
@@ -213,6 +216,33 @@ static int write_copies(struct repair *repair,
 	return 0;
 }
 
+/* Blocks of the partition, each on the medium before the next. */
+static int write_begin(struct repair *repair,
+		       const struct udf_repair_plan *plan)
+{
+	const struct udf_volume_options options = volume_options(repair);
+	struct udf_volume *volume = NULL;
+	size_t i = 0;
+	int ret = udf_volume_open(repair->path, &options, &volume);
+
+	if (ret < 0) {
+		return ret;
+	}
+	for (i = 0; i < plan->count && !is_stopped(repair); i++) {
+		const struct udf_repair_step *step = &plan->steps[i];
+
+		if (step->action == UDF_REPAIR_WRITE) {
+			ret = udf_volume_write(volume, step->lbn, 1,
+					       step->bytes, 0);
+			if (ret == 0) {
+				ret = udf_volume_sync(volume);
+			}
+			tell(repair, step, ret);
+		}
+	}
+	return udf_volume_close(volume);
+}
+
 /* The steps of a stage on the mounted file system; names that go first. */
 static int change_tree(struct repair *repair,
 		       const struct udf_repair_plan *plan, enum stage stage)
@@ -318,6 +348,8 @@ static int run_stage(struct repair *repair, const struct udf_repair_plan *plan,
 	switch (stage) {
 	case STAGE_COPIES:
 		return write_copies(repair, plan);
+	case STAGE_BEGIN:
+		return write_begin(repair, plan);
 	case STAGE_RECOUNT:
 		return recount_stage(repair, plan);
 	default:

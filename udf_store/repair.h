@@ -9,18 +9,20 @@
  *   1. copies below the file system, from another copy: descriptors, anchors,
  *      sparing tables. Only blocks that hold nothing valid, or what is older,
  *      are written, one at a time.
- *   2. of files that have the same blocks all but one get a copy of them, so
- *      that none is changed with another. Before that, and before 3 and 4, the
+ *   2. where the tree begins: a File Set Descriptor, a root or system stream
+ *      directory that is damaged is made anew (check_rebuild.c).
+ *   3. of files that have the same blocks all but one get a copy of them, so
+ *      that none is changed with another. Before that, and before 4 and 5, the
  *      space bitmap learns of all that is in use (recover.c), and nothing
  *      becomes free.
- *   3. files that no name leads to get one.
- *   4. the tree: names that lead to nothing go, directories lose what is
+ *   4. files that no name leads to get one.
+ *   5. the tree: names that lead to nothing go, directories lose what is
  *      damaged, files end where their extents do. By now what such a name
  *      once led to is in lost+found.
- *   5. space, link counts and the integrity descriptor are counted anew; only
+ *   6. space, link counts and the integrity descriptor are counted anew; only
  *      now what nothing uses becomes free.
  *
- * Stages 2 to 5 are changes of a mounted file system, written as such
+ * Stages 3 to 6 are changes of a mounted file system, written as such
  * (commit.c), with the volume marked open: after a cut the same stage, or the
  * next mount, goes on. A file's content is never guessed at: what two files
  * have in the same blocks both have after it.
@@ -68,7 +70,7 @@ int udf_repair(const char *path, const struct udf_repair_options *options,
 	       struct udf_check_summary *summary);
 
 /*
- * repair_tree.c: a step of stages 2 to 4 on a file system that was mounted for
+ * repair_tree.c: a step of stages 3 to 5 on a file system that was mounted for
  * repair; the next commit writes it. 0 also when there is nothing to do any
  * more.
  */

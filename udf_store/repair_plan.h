@@ -15,6 +15,8 @@ enum udf_repair_action {
 	UDF_REPAIR_BLOCK,   /* write bytes to a block of the volume */
 	UDF_REPAIR_SPARING, /* the newest sparing table to all its places */
 	UDF_REPAIR_MIRROR,  /* the metadata file and its mirror from each other */
+	/* Where the tree begins. */
+	UDF_REPAIR_WRITE, /* bytes to a block of the partition */
 	/* Blocks that another file has too are copied for this one. */
 	UDF_REPAIR_COPY,
 	/* What no name leads to gets one, in lost+found. */
@@ -34,11 +36,11 @@ enum udf_repair_action {
 struct udf_repair_step {
 	enum udf_repair_action action;
 	bool of_orphan;	    /* to be done before it gets a name */
-	uint32_t lbn;	    /* ICB; BLOCK: the block of the volume */
+	uint32_t lbn; /* ICB; WRITE: the block; BLOCK: one of the volume */
 	uint32_t directory; /* ICB of the directory that has the name */
 	uint64_t offset;    /* of the FID in it */
 	uint32_t count;	    /* COPY: runs */
-	/* BLOCK: one block; COPY: struct udf_repair_run[count]. */
+	/* BLOCK, WRITE: one block; COPY: struct udf_repair_run[count]. */
 	void *bytes;
 	char *text; /* for a person: where, and what is done; what is lost */
 };

@@ -22,7 +22,8 @@ DAMAGES = (
     ('extent_outside', 1), ('extent_short', 1), ('unique_id', 0),
     ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 0),
     ('shared_block', 1), ('shared_icb', 2), ('shared_directory', 1),
-    ('shared_twice', 2), ('everything', 1),
+    ('shared_twice', 2), ('root_lost', 0), ('file_set_lost', 0),
+    ('file_set_checksum', 0), ('system_streams_lost', 0), ('everything', 1),
 )
 
 
@@ -240,6 +241,27 @@ class Damage:
     def streams_lost(self):
         lbn, _ = self.find_icb(lambda icb: icb.file_type == 13 and
                                self.is_below_root(icb))
+        self.volume.put(lbn, bytes(self.volume.size))
+
+    def root(self):
+        """The lbn of the root's ICB."""
+        file_set = self.volume.block(self.volume.file_set)
+        return struct.unpack_from('<I', file_set, 404)[0]
+
+    def root_lost(self):
+        self.volume.put(self.root(), b'\x5a' * self.volume.size)
+
+    def file_set_lost(self):
+        self.volume.put(self.volume.file_set, bytes(self.volume.size))
+
+    def file_set_checksum(self):
+        block = self.volume.block(self.volume.file_set)
+        block[8] ^= 0xFF
+        self.volume.put(self.volume.file_set, block)
+
+    def system_streams_lost(self):
+        lbn, _ = self.find_icb(lambda icb: icb.file_type == 13 and
+                               not self.is_below_root(icb))
         self.volume.put(lbn, bytes(self.volume.size))
 
     def everything(self):

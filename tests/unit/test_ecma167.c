@@ -874,6 +874,74 @@ static void test_usd_count(void **state)
 	assert_int_equal(decode_usd(block, BLOCK, 77, &usd), -EUCLEAN);
 }
 
+static void test_fsd(void **state)
+{
+	uint8_t block[BLOCK];
+	struct udf_fsd fsd = {
+		.tag.version = 3,
+		.tag.location = 77,
+		.recorded.tv_sec = 1000000000,
+		.number = 2,
+		.label = "a label",
+		.copyright = "copy",
+		.root_icb = {.length = BLOCK, .addr.block = 9},
+		.domain.identifier = UDF_DOMAIN_IDENTIFIER,
+		.domain.suffix = {0x01, 0x02},
+		.system_stream_dir_icb = {.length = BLOCK, .addr.block = 11},
+	};
+	struct udf_fsd back;
+
+	(void)state;
+	memset(block, 0xFF, sizeof(block));
+	assert_int_equal(encode_fsd(&fsd, block, UDF_FSD_LEN - 1), -EOVERFLOW);
+	assert_int_equal(encode_fsd(&fsd, block, BLOCK), 0);
+	assert_int_equal(block[BLOCK - 1], 0);
+	assert_int_equal(decode_fsd(block, BLOCK, 77, &back), 0);
+	assert_int_equal(back.tag.version, 3);
+	assert_int_equal(back.recorded.tv_sec, 1000000000);
+	assert_int_equal(back.number, 2);
+	assert_string_equal(back.label, "a label");
+	assert_string_equal(back.copyright, "copy");
+	assert_string_equal(back.abstract, "");
+	assert_int_equal(back.root_icb.addr.block, 9);
+	assert_int_equal(back.system_stream_dir_icb.addr.block, 11);
+	assert_true(udf_regid_is(&back.domain, UDF_DOMAIN_IDENTIFIER));
+	assert_int_equal(udf_regid_revision(&back.domain), 0x0201);
+	memset(fsd.copyright, 'c', 40);
+	assert_int_equal(encode_fsd(&fsd, block, BLOCK), -ENAMETOOLONG);
+}
+
+static void test_mend_tag(void **state)
+{
+	/* Bytes that are computed, and others, of which each must be right. */
+	static const size_t computed[] = {4, 8, 9};
+	static const size_t others[] = {0, 2, 5, 12};
+	uint8_t whole[BLOCK] = {0};
+	uint8_t block[BLOCK];
+	size_t i = 0;
+
+	(void)state;
+	seal(whole, UDF_TAG_FSD, 496);
+	for (i = 0; i < sizeof(computed) / sizeof(computed[0]); i++) {
+		memcpy(block, whole, BLOCK);
+		block[computed[i]] ^= 0xFF;
+		assert_int_equal(mend_tag(block, BLOCK, UDF_TAG_FSD, 77), 0);
+		assert_memory_equal(block, whole, BLOCK);
+	}
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		uint8_t before[BLOCK];
+
+		memcpy(block, whole, BLOCK);
+		block[others[i]] ^= 0xFF;
+		memcpy(before, block, BLOCK);
+		assert_int_equal(mend_tag(block, BLOCK, UDF_TAG_FSD, 77),
+				 -EUCLEAN);
+		assert_memory_equal(block, before, BLOCK);
+	}
+	assert_int_equal(mend_tag(whole, 100, UDF_TAG_FSD, 77), -EUCLEAN);
+	assert_int_equal(mend_tag(whole, 8, UDF_TAG_FSD, 77), -EUCLEAN);
+}
+
 static void test_vsd(void **state)
 {
 	uint8_t sector[2048] = {0};
@@ -908,6 +976,8 @@ int main(void)
 		cmocka_unit_test(test_lvd_maps),
 		cmocka_unit_test(test_volume_descriptors),
 		cmocka_unit_test(test_usd_count),
+		cmocka_unit_test(test_fsd),
+		cmocka_unit_test(test_mend_tag),
 		cmocka_unit_test(test_vsd),
 	};
 

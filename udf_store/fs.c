@@ -28,6 +28,7 @@
 #include "file.h"
 #include "fs.h"
 #include "metadata_growth.h"
+#include "metadata_restore.h"
 #include "operation.h"
 #include "owners.h"
 #include "recover.h"
@@ -279,6 +280,7 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 {
 	struct udf_integrity integrity = { .closed = false };
 	struct udf_fs *fs = calloc(1, sizeof(*fs));
+	bool restore = false;
 	int ret = 0;
 
 	*result = NULL;
@@ -317,7 +319,9 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	if (ret < 0) {
 		goto fail;
 	}
-	if ((!integrity.closed || fs->space.damaged || fs->repairing) &&
+	restore = udf_metadata_is_lost(fs);
+	if ((!integrity.closed || fs->space.damaged || fs->repairing ||
+	     restore) &&
 	    !fs->read_only) {
 		/* What the recovery changes is written like any change. */
 		ret = open_integrity(fs);
@@ -327,6 +331,9 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 		if (ret < 0) {
 			goto fail;
 		}
+	}
+	if (restore && !fs->read_only) {
+		udf_metadata_save(fs);
 	}
 	*result = fs;
 	return 0;

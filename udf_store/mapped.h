@@ -62,6 +62,44 @@ void udf_mapped_cut(struct udf_mapped *mapped);
 bool udf_mapped_was_cut(const struct udf_mapped *mapped);
 
 /*
+ * A file of a metadata partition whose ICB is lost (unreadable, or no
+ * descriptor at all) gets another one, made of what a good file's tells, where
+ * that is sure: the mirror's describes the same blocks where metadata is there
+ * once. Else the file waits for blocks of its own: udf_mapped_restore(). For a
+ * volume that is to be written, before udf_mapped_judge().
+ */
+void udf_mapped_adopt(struct udf_mapped *mapped);
+
+enum udf_metadata_part {
+	UDF_METADATA_MAIN,
+	UDF_METADATA_MIRROR,
+	UDF_METADATA_BITMAP,
+	UDF_METADATA_PARTS,
+};
+
+/* How many blocks a file waits for; 0: it does not. */
+uint32_t udf_mapped_wants(struct udf_mapped *mapped,
+			  enum udf_metadata_part part);
+
+/* Has udf_mapped_adopt() made an ICB? */
+bool udf_mapped_was_restored(const struct udf_mapped *mapped);
+
+/*
+ * Let a file have these blocks, as many as it waits for. The metadata file or
+ * its mirror gets what the other one has, for the blocks that have a bit in
+ * used; that is on the medium when this returns. What is lost besides is a
+ * block that cannot be read: -EIO. -ENOSPC: too many runs for an ICB; -ENOMEM.
+ */
+int udf_mapped_restore(struct udf_mapped *mapped, enum udf_metadata_part part,
+		       const struct udf_run_list *runs, const uint8_t *used);
+
+/*
+ * Are the ICBs of all three files on the medium, so that the next mount finds
+ * them? -EIO, -EUCLEAN: no.
+ */
+int udf_mapped_confirm(struct udf_mapped *mapped);
+
+/*
  * Is a metadata partition such that we can keep its main file, mirror and
  * bitmap right? If not, the reason is put into text. -ENOMEM.
  */

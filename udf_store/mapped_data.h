@@ -28,6 +28,8 @@ struct udf_run_table {
 struct udf_metadata_file {
 	uint32_t icb;		/* where it is; UINT32_MAX: there is none */
 	int error;		/* why it cannot be read; the tables are empty */
+	bool icb_lost;		/* ... since there is no ICB any more */
+	bool wants_blocks;	/* it has a new ICB, but no blocks so far */
 	uint16_t strategy;
 	uint64_t size;		/* bytes */
 	uint8_t *block;		/* of the ICB, as read; NULL: it was not */
@@ -47,6 +49,7 @@ struct udf_mapped {
 	struct udf_metadata_file bitmap;
 	bool duplicate; /* the mirror has blocks of its own */
 	bool cut;	/* what not all of the files have was cut off */
+	bool restored;	/* an ICB that was lost has to be written */
 	uint32_t allocation_unit;
 	uint32_t alignment_unit;
 	/* virtual; NULL otherwise */
@@ -77,5 +80,13 @@ bool udf_mapped_has(struct udf_mapped *mapped, uint32_t block, uint32_t count);
 /* metadata_files.c */
 void udf_metadata_file_free(struct udf_metadata_file *file);
 int udf_metadata_read(struct udf_mapped *mapped, uint32_t block, void *buf);
+/*
+ * The ICB of a file with these blocks and bytes. -ENOSPC: they are in too many
+ * places for one ICB. -ENOMEM, -EUCLEAN.
+ */
+int udf_metadata_encode_file(const struct udf_mapped *mapped,
+			     const struct udf_metadata_file *file,
+			     const struct udf_run_table *data, uint64_t bytes,
+			     uint8_t *block);
 
 #endif /* UDF_STORE_MAPPED_DATA_H */

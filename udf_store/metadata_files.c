@@ -31,6 +31,24 @@ static bool is_metadata_type(uint8_t type)
 	return type == UDF_FT_METADATA || type == UDF_FT_METADATA_MIRROR;
 }
 
+/* Does the block hold a descriptor that was recorded there? */
+static bool is_descriptor(uint32_t block, const uint8_t *bytes, uint32_t size)
+{
+	struct udf_tag tag = { .id = 0 };
+
+	return decode_tag(bytes, size, &tag) == 0 &&
+	       check_tag(bytes, size, tag.id, block, NULL) == 0;
+}
+
+/* The same, but a wiped block is none: its tag agrees with itself. */
+static bool is_icb_lost(uint32_t lbn, const uint8_t *bytes, uint32_t size)
+{
+	struct udf_tag tag = { .id = 0 };
+
+	return !is_descriptor(lbn, bytes, size) ||
+	       (decode_tag(bytes, size, &tag) == 0 && tag.id == 0);
+}
+
 /* One of the files. On an error its tables are empty. */
 static int metadata_file_read(struct udf_partition *physical, uint32_t lbn,
 			      bool is_bitmap, struct udf_metadata_file *file)
@@ -38,6 +56,7 @@ static int metadata_file_read(struct udf_partition *physical, uint32_t lbn,
 	uint32_t size = physical->block_size;
 	struct udf_icb icb = { .unique_id = 0 };
 	bool right_type = false;
+	bool lost = false;
 	int ret = 0;
 
 	*file = (struct udf_metadata_file){ .icb = lbn };
@@ -46,7 +65,9 @@ static int metadata_file_read(struct udf_partition *physical, uint32_t lbn,
 		return -ENOMEM;
 	}
 	ret = udf_partition_read(physical, lbn, 1, file->block);
+	lost = ret == -EIO;
 	if (ret == 0) {
+		lost = is_icb_lost(lbn, file->block, size);
 		ret = decode_icb(file->block, size, lbn, &icb);
 	}
 	right_type = is_bitmap ? icb.icbtag.file_type == UDF_FT_METADATA_BITMAP
@@ -65,6 +86,7 @@ static int metadata_file_read(struct udf_partition *physical, uint32_t lbn,
 	if (ret < 0) {
 		udf_metadata_file_free(file);
 		file->error = ret;
+		file->icb_lost = lost;
 	}
 	return ret;
 }
@@ -251,7 +273,10 @@ uint32_t udf_mapped_bitmap_bytes(struct udf_mapped *mapped)
 	pthread_rwlock_rdlock(&mapped->lock);
 	room = (uint64_t)mapped->bitmap.data.blocks *
 	       mapped->physical->block_size;
-	size = mapped->bitmap.size < room ? mapped->bitmap.size : room;
+	size = mapped->bitmap.size;
+	if (size > room && !mapped->bitmap.wants_blocks) {
+		size = room;
+	}
 	pthread_rwlock_unlock(&mapped->lock);
 	return size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
 }
@@ -377,7 +402,7 @@ static const char *file_fault(struct udf_mapped *mapped,
 	if (file->strategy != 4) {
 		return "has an ICB for write-once media";
 	}
-	if (file->size > bytes) {
+	if (file->size > bytes && !file->wants_blocks) {
 		return "is shorter than it says";
 	}
 	return NULL;
@@ -446,7 +471,8 @@ int udf_mapped_judge(struct udf_mapped *mapped, bool *can_write,
 			return 0;
 		}
 	}
-	if (mapped->main.data.blocks != mapped->mirror.data.blocks) {
+	if (mapped->main.data.blocks != mapped->mirror.data.blocks &&
+	    !mapped->main.wants_blocks && !mapped->mirror.wants_blocks) {
 		snprintf(text, len, "its metadata file has %u blocks, but the "
 				    "mirror %u",
 			 mapped->main.data.blocks, mapped->mirror.data.blocks);
@@ -469,14 +495,6 @@ int udf_mapped_judge(struct udf_mapped *mapped, bool *can_write,
 	}
 	*can_write = true;
 	return 0;
-}
-
-static bool is_descriptor(uint32_t block, const uint8_t *bytes, uint32_t size)
-{
-	struct udf_tag tag = { .id = 0 };
-
-	return decode_tag(bytes, size, &tag) == 0 &&
-	       check_tag(bytes, size, tag.id, block, NULL) == 0;
 }
 
 /*
@@ -604,14 +622,10 @@ static int table_extend(const struct udf_run_table *from, uint32_t lbn,
 	return 0;
 }
 
-/*
- * The ICB of a file with these blocks and bytes. -ENOSPC: they are in too many
- * places for one ICB. -ENOMEM, -EUCLEAN.
- */
-static int encode_file(const struct udf_mapped *mapped,
-		       const struct udf_metadata_file *file,
-		       const struct udf_run_table *data, uint64_t bytes,
-		       uint8_t *block)
+int udf_metadata_encode_file(const struct udf_mapped *mapped,
+			     const struct udf_metadata_file *file,
+			     const struct udf_run_table *data, uint64_t bytes,
+			     uint8_t *block)
 {
 	uint32_t size = mapped->physical->block_size;
 	uint32_t max = UDF_AD_MAX_LENGTH / size;
@@ -694,7 +708,8 @@ static int change_prepare(const struct udf_mapped *mapped,
 	if (block == NULL) {
 		return -ENOMEM;
 	}
-	ret = encode_file(mapped, file, &change->data, change->bytes, block);
+	ret = udf_metadata_encode_file(mapped, file, &change->data,
+				       change->bytes, block);
 	free(block);
 	return ret;
 }
@@ -769,8 +784,9 @@ int udf_mapped_encode(struct udf_mapped *mapped, udf_mapped_store_fn store,
 	int ret = block == NULL ? -ENOMEM : 0;
 
 	for (size_t i = 0; i < 3 && ret == 0; i++) {
-		ret = encode_file(mapped, files[i], &files[i]->data,
-				  files[i]->size, block);
+		ret = udf_metadata_encode_file(mapped, files[i],
+					       &files[i]->data, files[i]->size,
+					       block);
 		if (ret == 0) {
 			ret = store(private_data, files[i]->icb, block);
 		}

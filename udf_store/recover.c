@@ -12,6 +12,7 @@
 
 #include "commit.h"
 #include "directory.h"
+#include "metadata_restore.h"
 #include "recover.h"
 
 #define NO_SLOT SIZE_MAX
@@ -742,11 +743,15 @@ static int repair_mirror(struct walk *walk)
 					      &differ);
 
 	walk->repaired += differ;
-	if (ret < 0) {
-		udf_volume_log(walk->fs->volume, UDF_LOG_ERROR,
-			       "the metadata file and its mirror cannot be "
-			       "made the same: %s",
+	if (ret < 0 && ret != -ENOMEM) {
+		/* What is there can be read all the same. */
+		udf_volume_log(walk->fs->volume, UDF_LOG_WARNING,
+			       "the volume is read-only for us: the metadata "
+			       "file and its mirror cannot be made the same: "
+			       "%s",
 			       strerror(-ret));
+		walk->fs->read_only = true;
+		ret = 0;
 	}
 	return ret;
 }
@@ -785,6 +790,11 @@ int udf_recover(struct udf_fs *fs)
 		ret = rebuild_space(&walk, &changed);
 	}
 	if (ret == 0) {
+		ret = udf_metadata_restore(fs, walk.used_metadata,
+					   walk.unreadable == 0 &&
+						   walk.shared == 0);
+	}
+	if (ret == 0 && !fs->read_only) {
 		ret = repair_mirror(&walk);
 	}
 	if (ret == 0 && walk.corrects) {

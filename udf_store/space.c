@@ -8,6 +8,7 @@
 
 #include "bytes.h"
 #include "ecma167.h"
+#include "mapped.h"
 #include "space.h"
 
 /* Bytes of the bitmap that are read and kept together, about. */
@@ -106,6 +107,14 @@ static uint32_t bitmap_lbn(const struct udf_space *space, uint32_t i)
 	return udf_volume_bitmap_lbn(space->volume, space->is_metadata, i);
 }
 
+/* Does the bitmap's file wait for blocks, since its ICB was lost? */
+static bool is_lost(const struct udf_space *space)
+{
+	return space->is_metadata &&
+	       udf_mapped_wants(udf_volume_metadata(space->volume),
+				UDF_METADATA_BITMAP) > 0;
+}
+
 /* Blocks of the bitmap, those that are next to each other at once. */
 static int bitmap_read(struct udf_space *space, uint32_t first, uint32_t count,
 		       uint8_t *bytes)
@@ -118,7 +127,7 @@ static int bitmap_read(struct udf_space *space, uint32_t first, uint32_t count,
 		int ret = 0;
 
 		if (lbn == UINT32_MAX) {
-			return -EUCLEAN;
+			return is_lost(space) ? -EIO : -EUCLEAN;
 		}
 		while (run < count &&
 		       bitmap_lbn(space, first + run) == lbn + run) {

@@ -471,6 +471,9 @@ static int judge_metadata(struct udf_volume *volume)
 	bool can_write = false;
 	int ret = 0;
 
+	if (!info->read_only) {
+		udf_mapped_adopt(volume->mapped);
+	}
 	info->metadata_bitmap_bytes = udf_mapped_bitmap_bytes(volume->mapped);
 	if (!info->read_only && sequence->lvid.type == UDF_LVID_OPEN) {
 		udf_mapped_cut(volume->mapped);
@@ -825,6 +828,11 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 		return 0;
 	}
 	return udf_mapped_each_run(volume->mapped, visit, private_data);
+}
+
+struct udf_mapped *udf_volume_metadata(const struct udf_volume *volume)
+{
+	return volume->info.has_metadata ? volume->mapped : NULL;
 }
 
 uint32_t udf_volume_metadata_blocks(const struct udf_volume *volume)

@@ -176,6 +176,10 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 int udf_volume_metadata_compare(struct udf_volume *volume, const uint8_t *used,
 				bool repair, uint32_t *differ);
 
+/* The metadata partition itself; NULL: there is none. */
+struct udf_mapped;
+struct udf_mapped *udf_volume_metadata(const struct udf_volume *volume);
+
 /*
  * The growth of the metadata partition, as mapped.h has it, with lbns of the
  * partition. udf_volume_metadata_blocks(): what it has now. stale: the ICBs of

@@ -19,6 +19,9 @@
 /* How long until the next look at one that could not be given up yet. */
 #define AWAY_AGAIN_MSEC 500
 
+/* How long until the database is read again, if that failed. */
+#define AWAY_FAILED_MSEC 5000
+
 /* A file that has such opens: looked at again when the timer fires. */
 struct away_file {
 	struct away_file *prev, *next;
@@ -29,6 +32,7 @@ struct away_file {
 
 static struct messaging_context *away_msg_ctx;
 static struct away_file *away_files;
+static struct tevent_timer *away_sweep_timer;
 
 static void away_file_run(struct tevent_context *ev,
 			  struct tevent_timer *timer,
@@ -97,6 +101,7 @@ static uint32_t away_open_look(struct away_file *file,
 	uint64_t away_msec = 0;
 	bool given_up = false;
 	bool is_first = !entry->disconnected;
+	NTSTATUS status;
 
 	if (is_first && !owner->persistent) {
 		goto drop;
@@ -108,9 +113,12 @@ static uint32_t away_open_look(struct away_file *file,
 		goto drop;
 	}
 	if (is_first) {
-		open_state_stamp_away(file->state,
-				      &file->key,
-				      owner->persistent_id);
+		status = open_state_stamp_away(file->state,
+					       &file->key,
+					       owner->persistent_id);
+		if (!NT_STATUS_IS_OK(status)) {
+			return AWAY_AGAIN_MSEC;
+		}
 		return timeout + AWAY_LOOK_MSEC;
 	}
 
@@ -129,8 +137,11 @@ static uint32_t away_open_look(struct away_file *file,
 		return AWAY_AGAIN_MSEC;
 	}
 drop:
-	open_state_drop_away(file->state, &file->key, owner->persistent_id);
-	return 0;
+	status = open_state_drop_away(file->state,
+				      &file->key,
+				      owner->persistent_id);
+	/* CTDB may be at work on its databases. */
+	return NT_STATUS_IS_OK(status) ? 0 : AWAY_AGAIN_MSEC;
 }
 
 static void away_file_run(struct tevent_context *ev,
@@ -151,6 +162,7 @@ static void away_file_run(struct tevent_context *ev,
 	status = open_state_list_away(file->state, &file->key, frame, &entries);
 	if (!NT_STATUS_IS_OK(status)) {
 		DBG_WARNING("open_state_list_away: %s\n", nt_errstr(status));
+		next = AWAY_FAILED_MSEC;
 	}
 	for (i = 0; i < talloc_array_length(entries); i++) {
 		uint32_t again = away_open_look(file, &entries[i]);
@@ -166,15 +178,41 @@ static void away_file_run(struct tevent_context *ev,
 	}
 }
 
+static void away_sweep(struct open_state *state);
+
+static void away_sweep_again(struct tevent_context *ev,
+			     struct tevent_timer *timer,
+			     struct timeval now,
+			     void *private_data)
+{
+	away_sweep_timer = NULL;
+	away_sweep(private_data);
+}
+
+static void away_sweep(struct open_state *state)
+{
+	struct tevent_context *ev = messaging_tevent_context(away_msg_ctx);
+	struct timeval at = timeval_current_ofs_msec(AWAY_FAILED_MSEC);
+	NTSTATUS status;
+
+	status = open_state_look_after(state, away_note);
+	if (NT_STATUS_IS_OK(status)) {
+		return;
+	}
+	DBG_WARNING("cannot look after opens that nobody has, now: %s\n",
+		    nt_errstr(status));
+	away_sweep_timer = tevent_add_timer(ev,
+					    NULL,
+					    at,
+					    away_sweep_again,
+					    state);
+}
+
 void away_opens_look_after(struct open_state *state,
 			   struct messaging_context *msg_ctx)
 {
-	NTSTATUS status;
-
 	away_msg_ctx = msg_ctx;
-	status = open_state_look_after(state, away_note);
-	if (!NT_STATUS_IS_OK(status)) {
-		DBG_WARNING("cannot look after opens that nobody has: %s\n",
-			    nt_errstr(status));
+	if (away_sweep_timer == NULL) {
+		away_sweep(state);
 	}
 }

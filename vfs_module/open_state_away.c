@@ -261,7 +261,8 @@ static int open_state_sweep_fn(struct db_record *rec, void *private_data)
 			    nt_errstr(status));
 		goto done;
 	}
-	is_due = open_state_prune(record) || open_state_has_away(record);
+	is_due = open_state_prune(record) || open_state_has_away(record) ||
+		 record->num_opens == 0;
 	if (!is_due) {
 		goto done;
 	}
@@ -329,10 +330,14 @@ static NTSTATUS open_state_sweep(struct open_state *state)
 NTSTATUS open_state_look_after(struct open_state *state,
 			       open_state_away_fn fn)
 {
-	if (state->away_fn != NULL) {
+	NTSTATUS status;
+
+	if (state->is_swept) {
 		return NT_STATUS_OK;
 	}
 	state->away_fn = fn;
-	return open_state_sweep(state);
+	status = open_state_sweep(state);
+	state->is_swept = NT_STATUS_IS_OK(status);
+	return status;
 }
 

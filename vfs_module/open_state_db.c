@@ -118,13 +118,19 @@ void open_state_tell_away(struct open_state *state,
 	}
 }
 
+/* Must the record be kept on disk, and on every node? */
+static bool open_state_needs_twin(struct open_state *state,
+				  const struct udf_open_state0 *record)
+{
+	return state->has_twin && open_record_outlives_smbd(record);
+}
+
 /* Store a record, an empty one too. */
-static NTSTATUS open_state_store_record(struct open_state *state,
-					struct db_record *rec,
-					struct udf_open_state0 *record)
+static NTSTATUS open_state_store_record(struct db_record *rec,
+					struct udf_open_state0 *record,
+					bool twin)
 {
 	DATA_BLOB raw = data_blob_null;
-	bool twin = false;
 	NTSTATUS status;
 
 	status = open_record_ndr_push(record, record, &raw);
@@ -132,7 +138,6 @@ static NTSTATUS open_state_store_record(struct open_state *state,
 		return status;
 	}
 
-	twin = state->has_twin && open_record_outlives_smbd(record);
 	status = dbwrap_record_store(rec,
 				     make_tdb_data(raw.data, raw.length),
 				     twin ? SAMBA_COMPAT_STORE_PERSISTENT : 0);
@@ -140,14 +145,30 @@ static NTSTATUS open_state_store_record(struct open_state *state,
 	return status;
 }
 
+/*
+ * CTDB deletes a record, and stores one without a twin, at this node alone.
+ * Should the node die before CTDB's vacuuming has told the others, what they
+ * have of the record comes back, and with it opens that were closed. So the
+ * others are first told that the opens are gone.
+ */
 static NTSTATUS open_state_store(struct open_state *state,
 				 struct db_record *rec,
-				 struct udf_open_state0 *record)
+				 struct udf_open_state0 *record,
+				 bool had_twin)
 {
+	bool twin = open_state_needs_twin(state, record);
+	NTSTATUS status;
+
+	if (had_twin && !twin && state->has_copies) {
+		status = open_state_store_record(rec, record, true);
+		if (!NT_STATUS_IS_OK(status)) {
+			return status;
+		}
+	}
 	if (record->num_opens == 0) {
 		return dbwrap_record_delete(rec);
 	}
-	return open_state_store_record(state, rec, record);
+	return open_state_store_record(rec, record, twin);
 }
 
 struct open_state_change {
@@ -171,14 +192,18 @@ static void open_state_change_locked(struct db_record *rec,
 	struct udf_open_state0 *record = NULL;
 	struct udf_open_entry0 *entry = NULL;
 	TALLOC_CTX *frame = talloc_stackframe_pool(OPEN_STATE_POOL);
+	bool had_twin = false;
 	bool dirty = false;
 
 	c->status = open_record_pull(frame, value, &record);
 	if (!NT_STATUS_IS_OK(c->status)) {
 		goto done;
 	}
+	had_twin = open_state_needs_twin(c->state, record);
 	if (c->pruning == OPEN_STATE_DROP_GONE) {
 		dirty = open_state_prune(record);
+		/* Nobody's: a node died that was about to delete it. */
+		dirty |= (record->num_opens == 0 && value.dsize > 0);
 	}
 
 	entry = open_record_find(record, c->persistent_id);
@@ -192,7 +217,7 @@ static void open_state_change_locked(struct db_record *rec,
 		goto done;
 	}
 	if (dirty) {
-		c->status = open_state_store(c->state, rec, record);
+		c->status = open_state_store(c->state, rec, record, had_twin);
 		c->store_failed = !NT_STATUS_IS_OK(c->status);
 	}
 done:
@@ -209,6 +234,7 @@ static void open_state_undo_locked(struct db_record *rec,
 	struct udf_open_entry0 *entry = NULL;
 	struct open_state_owner owner;
 	TALLOC_CTX *frame = talloc_stackframe();
+	bool twin = false;
 
 	c->status = open_record_pull(frame, value, &record);
 	if (!NT_STATUS_IS_OK(c->status)) {
@@ -232,7 +258,8 @@ static void open_state_undo_locked(struct db_record *rec,
 	 * Memory comes first in a store and last in a deletion: a store that
 	 * fails at the disk again has done what is needed.
 	 */
-	c->status = open_state_store_record(c->state, rec, record);
+	twin = open_state_needs_twin(c->state, record);
+	c->status = open_state_store_record(rec, record, twin);
 done:
 	TALLOC_FREE(frame);
 }
@@ -366,6 +393,7 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 	 * client's smbd may have gone, and the client come back.
 	 */
 	state->has_twin = (db_flags != 0);
+	state->has_copies = state->has_twin && lp_clustering();
 	if (state->has_twin || lp_clustering()) {
 		tdb_flags |= TDB_CLEAR_IF_FIRST;
 	}

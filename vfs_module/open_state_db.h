@@ -23,7 +23,10 @@ struct open_state {
 	bool cheap_seqnum;
 	/* Records may be kept on disk as well, on every node of a cluster. */
 	bool has_twin;
+	/* Those are in the memory of all nodes, too, until CTDB tidies up. */
+	bool has_copies;
 	open_state_away_fn away_fn;
+	bool is_swept;
 };
 
 struct open_state_key {

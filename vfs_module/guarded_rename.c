@@ -58,7 +58,7 @@ int guarded_renameat(struct vfs_handle_struct *handle,
 		close(fd);
 	}
 	if (!NT_STATUS_IS_OK(status)) {
-		smb2_request_fail_current(handle->conn, status);
+		smb2_request_fail_rename(handle->conn, src, status);
 		/* What a client sees that does not speak SMB2. */
 		errno = EBUSY;
 		return -1;

@@ -201,6 +201,17 @@ static void *smb2_find_child(const void *parent, bool (*match)(void *child))
 	return f.found;
 }
 
+/* The request whose SMB2 layer's function a tevent_req is, or NULL. */
+static struct smbd_smb2_request *smb2_request_of_layer(struct tevent_req *req)
+{
+	return talloc_get_type(talloc_parent(req), struct smbd_smb2_request);
+}
+
+static bool smb2_has_state(struct tevent_req *req, const char *state_name)
+{
+	return strcmp(talloc_get_name(_tevent_req_data(req)), state_name) == 0;
+}
+
 /* Is it the tevent_req of an SMB2 layer's function that may be overruled? */
 static bool smb2_is_layer_req(void *child)
 {
@@ -211,7 +222,6 @@ static bool smb2_is_layer_req(void *child)
 	};
 	struct tevent_req *req = talloc_get_type(child, struct tevent_req);
 	struct smbd_smb2_request *smb2req = NULL;
-	const char *name = NULL;
 	size_t i = 0;
 
 	if (req == NULL || !tevent_req_is_in_progress(req)) {
@@ -219,19 +229,59 @@ static bool smb2_is_layer_req(void *child)
 	}
 
 	/* One that went asynchronous is not being processed now. */
-	smb2req = talloc_get_type(talloc_parent(req),
-				  struct smbd_smb2_request);
+	smb2req = smb2_request_of_layer(req);
 	if (smb2req == NULL || smb2req->subreq == req) {
 		return false;
 	}
 
-	name = talloc_get_name(_tevent_req_data(req));
 	for (i = 0; i < ARRAY_SIZE(states); i++) {
-		if (strcmp(name, states[i]) == 0) {
+		if (smb2_has_state(req, states[i])) {
 			return true;
 		}
 	}
 	return false;
+}
+
+/* Is it that of a SET_INFO that went asynchronous? */
+static bool smb2_is_waiting_setinfo(void *child)
+{
+	struct tevent_req *req = talloc_get_type(child, struct tevent_req);
+	struct smbd_smb2_request *smb2req = NULL;
+
+	if (req == NULL || !tevent_req_is_in_progress(req)) {
+		return false;
+	}
+	smb2req = smb2_request_of_layer(req);
+
+	return smb2req != NULL && smb2req->subreq == req &&
+	       smb2_has_state(req, "struct smbd_smb2_setinfo_state");
+}
+
+/* All requests of a client, on all its connections. */
+static struct smbd_smb2_request *smb2_first_request(struct smbXsrv_client *c)
+{
+	struct smbXsrv_connection *xconn = NULL;
+
+	for (xconn = c->connections; xconn != NULL; xconn = xconn->next) {
+		if (xconn->smb2.requests != NULL) {
+			return xconn->smb2.requests;
+		}
+	}
+	return NULL;
+}
+
+static struct smbd_smb2_request *
+smb2_next_request(struct smbd_smb2_request *smb2req)
+{
+	struct smbXsrv_connection *xconn = smb2req->xconn->next;
+
+	if (smb2req->next != NULL) {
+		return smb2req->next;
+	}
+	while (xconn != NULL && xconn->smb2.requests == NULL) {
+		xconn = xconn->next;
+	}
+	return (xconn == NULL) ? NULL : xconn->smb2.requests;
 }
 
 /* The one that is being served now; of the open fsp, unless that is NULL. */
@@ -239,7 +289,6 @@ static struct tevent_req *smb2_current_req(struct connection_struct *conn,
 					   struct files_struct *fsp)
 {
 	struct smbXsrv_client *client = conn->sconn->client;
-	struct smbXsrv_connection *xconn = NULL;
 	struct smbd_smb2_request *smb2req = NULL;
 	struct tevent_req *req = NULL;
 
@@ -247,18 +296,55 @@ static struct tevent_req *smb2_current_req(struct connection_struct *conn,
 		return NULL;
 	}
 
-	for (xconn = client->connections; xconn != NULL; xconn = xconn->next) {
-		for (smb2req = xconn->smb2.requests;
-		     smb2req != NULL;
-		     smb2req = smb2req->next)
+	for (smb2req = smb2_first_request(client);
+	     smb2req != NULL;
+	     smb2req = smb2_next_request(smb2req))
+	{
+		if (fsp != NULL && smb2req->compat_chain_fsp != fsp) {
+			continue;
+		}
+		req = smb2_find_child(smb2req, smb2_is_layer_req);
+		if (req != NULL) {
+			return req;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A rename first waits until other clients have given up their leases. Then
+ * it is no more the one that smbd is serving; it is one of this file.
+ */
+static struct tevent_req *smb2_waiting_rename(struct connection_struct *conn,
+					      const struct smb_filename *src)
+{
+	struct smbXsrv_client *client = conn->sconn->client;
+	struct smbd_smb2_request *smb2req = NULL;
+	struct tevent_req *req = NULL;
+
+	if (client == NULL || !VALID_STAT(src->st)) {
+		return NULL;
+	}
+
+	for (smb2req = smb2_first_request(client);
+	     smb2req != NULL;
+	     smb2req = smb2_next_request(smb2req))
+	{
+		const struct files_struct *fsp = smb2req->compat_chain_fsp;
+		const SMB_STRUCT_STAT *st = NULL;
+
+		if (fsp == NULL) {
+			continue;
+		}
+		st = &fsp->fsp_name->st;
+		if (st->st_ex_dev != src->st.st_ex_dev ||
+		    st->st_ex_ino != src->st.st_ex_ino)
 		{
-			if (fsp != NULL && smb2req->compat_chain_fsp != fsp) {
-				continue;
-			}
-			req = smb2_find_child(smb2req, smb2_is_layer_req);
-			if (req != NULL) {
-				return req;
-			}
+			continue;
+		}
+		req = smb2_find_child(smb2req, smb2_is_waiting_setinfo);
+		if (req != NULL) {
+			return req;
 		}
 	}
 	return NULL;
@@ -278,6 +364,7 @@ static void smb2_exact_status_cleanup(struct tevent_req *req,
 				      enum tevent_req_state req_state)
 {
 	struct smb2_exact_status *exact = NULL;
+	struct smbd_smb2_request *smb2req = NULL;
 	NTSTATUS status;
 
 	if (req_state != TEVENT_REQ_USER_ERROR) {
@@ -291,6 +378,14 @@ static void smb2_exact_status_cleanup(struct tevent_req *req,
 	status = exact->status;
 	tevent_req_set_cleanup_fn(req, NULL);
 	TALLOC_FREE(exact);
+
+	/*
+	 * Failing it again calls no callback from here. Of a request that
+	 * went asynchronous smbd calls it, and that frees the request, once
+	 * this function has returned.
+	 */
+	smb2req = smb2_request_of_layer(req);
+	tevent_req_defer_callback(req, smb2req->sconn->ev_ctx);
 	tevent_req_nterror(req, status);
 }
 
@@ -315,9 +410,17 @@ bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status)
 	return smb2_fail_req(smb2_current_req(fsp->conn, fsp), status);
 }
 
-bool smb2_request_fail_current(struct connection_struct *conn, NTSTATUS status)
+bool smb2_request_fail_rename(struct connection_struct *conn,
+			      const struct smb_filename *src,
+			      NTSTATUS status)
 {
-	return smb2_fail_req(smb2_current_req(conn, NULL), status);
+	struct tevent_req *req = NULL;
+
+	req = smb2_current_req(conn, NULL);
+	if (req == NULL) {
+		req = smb2_waiting_rename(conn, src);
+	}
+	return smb2_fail_req(req, status);
 }
 
 struct smb2_pending {

@@ -68,11 +68,12 @@ bool smb2_request_can_wait(struct smbd_smb2_request *smb2req);
 bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status);
 
 /*
- * The same for a VFS function that has no fsp: the connection's request that
- * is being served now.
+ * The same for the rename of src, which has no fsp: the connection's request
+ * that is being served now, or the SET_INFO that has waited to rename it.
  */
-bool smb2_request_fail_current(struct connection_struct *conn,
-			       NTSTATUS status);
+bool smb2_request_fail_rename(struct connection_struct *conn,
+			      const struct smb_filename *src,
+			      NTSTATUS status);
 
 /*
  * A request that stays pending in the module, in a VFS function that has

@@ -6,6 +6,7 @@ status as the number that was on the wire.
 """
 
 import collections
+import os
 import struct
 
 from impacket import nmb, smb3, smb3structs
@@ -47,6 +48,10 @@ NON_DIRECTORY_FILE = 0x40
 DELETE_ON_CLOSE = 0x1000
 
 WRITE_UNBUFFERED = 0x2
+
+OPLOCK_LEASE = 0xFF
+LEASE_READ = 0x1
+LEASE_HANDLE = 0x2
 
 # 3.1.1 is left to smbclient and smbtorture: bookworm's impacket does not sign
 # its tree connect, which a 3.1.1 server refuses.
@@ -163,6 +168,13 @@ class Handle:
         reply = smb3structs.SMB2Read_Response(answer['Data'])
         return bytes(reply['Buffer'][:reply['DataLength']])
 
+    def close_send(self):
+        """Send a CLOSE without waiting; its message id."""
+        fid, self.fid = self.fid, None
+        body = smb3structs.SMB2Close()
+        body['FileID'] = fid
+        return self.client.send_only(smb3structs.SMB2_CLOSE, body)
+
     def _set_info(self, info_class, data):
         body = smb3structs.SMB2SetInfo()
         body['FileID'] = self.fid
@@ -171,17 +183,24 @@ class Handle:
         body['AdditionalInformation'] = 0
         body['Buffer'] = data
         body['BufferLength'] = len(data)
-        return self.client.send(smb3structs.SMB2_SET_INFO, body)['Status']
+        return self.client.send_only(smb3structs.SMB2_SET_INFO, body)
 
     def set_end_of_file(self, size):
         """SET_INFO FileEndOfFileInformation: the status."""
-        return self._set_info(20, struct.pack('<q', size))
+        message = self._set_info(20, struct.pack('<q', size))
+        return self.client.smb.recvSMB(message)['Status']
 
-    def rename(self, name, replace=False):
-        """SET_INFO FileRenameInformation: the status."""
+    def rename_send(self, name, replace=False):
+        """Send SET_INFO FileRenameInformation without waiting; its message
+        id."""
         name = name.encode('utf-16-le')
         return self._set_info(10, struct.pack('<B7xQI', replace, 0, len(name))
                               + name)
+
+    def rename(self, name, replace=False):
+        """SET_INFO FileRenameInformation: the status."""
+        message = self.rename_send(name, replace)
+        return self.client.smb.recvSMB(message)['Status']
 
 
 class Client:
@@ -248,11 +267,24 @@ class Client:
             header + bytes(16) + struct.pack('<HH', 4, 0))
 
     def open(self, name, access=READ_ATTRIBUTES, disposition=OPEN, options=0,
-             share=7):
+             share=7, **more):
         attributes = 0x10 if options & DIRECTORY_FILE else 0x80
         fid = self.call(self.smb.create, self.tree, name, access, share,
-                        options, disposition, attributes)
+                        options, disposition, attributes, **more)
         return Handle(self, fid)
+
+    def open_leased(self, name, access):
+        """With a lease for reading and for the handle (2.1 and later)."""
+        context = smb3structs.SMB2CreateContext()
+        context['NameOffset'] = 16
+        context['NameLength'] = 4
+        context['DataOffset'] = 24
+        context['DataLength'] = 32
+        context['Buffer'] = (b'RqLs' + bytes(4) + os.urandom(16) +
+                             struct.pack('<IIQ', LEASE_READ | LEASE_HANDLE,
+                                         0, 0))
+        return self.open(name, access, oplockLevel=OPLOCK_LEASE,
+                         createContexts=[context])
 
     def make(self, name, data):
         """A new file with this data."""

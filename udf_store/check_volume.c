@@ -36,7 +36,8 @@ struct sequence {
 	size_t damaged_count;
 	uint32_t end; /* what ends it, likewise */
 	bool goes_on; /* in another extent */
-	/* A mount sees that it is damaged, and reads the other one too. */
+	/* A mount sees that it is damaged or not complete, and reads the other
+	 * one too. */
 	bool distrusted;
 };
 
@@ -141,6 +142,12 @@ enum anchor_state {
 	ANCHOR_VALID,
 };
 
+static bool is_same_extent(const struct udf_extent_ad *one,
+			   const struct udf_extent_ad *other)
+{
+	return one->location == other->location && one->length == other->length;
+}
+
 /* How many of the sequences that an anchor names begin like one. */
 static unsigned int count_sequences(struct volume_check *v,
 				    const struct udf_avdp *anchor)
@@ -158,20 +165,31 @@ static unsigned int count_sequences(struct volume_check *v,
 		if (read_blocks(v, locations[i], v->block_size, v->block) ==
 			    0 &&
 		    decode_descriptor(v, locations[i], &tag) == 0 &&
-		    tag.id >= UDF_TAG_PVD && tag.id <= UDF_TAG_USD) {
+		    tag.id >= UDF_TAG_PVD && tag.id <= UDF_TAG_USD &&
+		    tag.id != UDF_TAG_AVDP) {
 			count++;
 		}
 	}
 	return count;
 }
 
-/* Keep the anchor that is in v->block, if it is better than what we have. */
+/*
+ * Keep the anchor that is in v->block, if it is better than what we have. It
+ * must be about the volume that was opened, not about an older one.
+ */
 static void keep_anchor(struct volume_check *v, const struct udf_avdp *anchor,
 			unsigned int *best)
 {
-	uint8_t *copy = malloc(v->block_size);
+	struct udf_avdp opened = {0};
 	unsigned int sequences = 0;
+	uint8_t *copy = NULL;
 
+	(void)udf_volume_anchor(v->check->volume, &opened);
+	if (!is_same_extent(&anchor->main, &opened.main) &&
+	    !is_same_extent(&anchor->reserve, &opened.reserve)) {
+		return;
+	}
+	copy = malloc(v->block_size);
 	if (copy == NULL) {
 		v->check->no_memory = true;
 		return;
@@ -204,12 +222,45 @@ static enum anchor_state look_at_anchor(struct volume_check *v, uint32_t block)
 		}
 		return ANCHOR_NONE;
 	}
-	if (memcmp(&anchor.main, &v->anchor.main, sizeof(anchor.main)) != 0 ||
-	    memcmp(&anchor.reserve, &v->anchor.reserve,
-		   sizeof(anchor.reserve)) != 0) {
+	if (!is_same_extent(&anchor.main, &v->anchor.main) ||
+	    !is_same_extent(&anchor.reserve, &v->anchor.reserve)) {
 		return ANCHOR_OTHER;
 	}
 	return ANCHOR_VALID;
+}
+
+/* Does the way through the descriptors end at a file set? */
+static bool has_file_set(struct volume_check *v)
+{
+	const struct udf_volume_info *info = v->check->info;
+	struct udf_fsd fsd = { .number = 0 };
+
+	return udf_volume_read(v->check->volume, info->file_set, 1, v->block) ==
+		       0 &&
+	       decode_fsd(v->block, v->block_size,
+			  udf_volume_location(info, info->file_set).block,
+			  &fsd) == 0;
+}
+
+/*
+ * The anchor that the open made up, as none is valid. NULL in v->anchor_block:
+ * it is not to be written.
+ */
+static void make_anchor(struct volume_check *v)
+{
+	(void)udf_volume_anchor(v->check->volume, &v->anchor);
+	if (!has_file_set(v)) {
+		udf_check_found(v->check, UDF_FINDING_ANCHOR,
+				UDF_FINDING_ERROR, NULL, UINT32_MAX,
+				"no anchor is valid, and what a search found "
+				"leads to no file set");
+		return;
+	}
+	v->anchor_block = malloc(v->block_size);
+	if (v->anchor_block == NULL ||
+	    encode_avdp(&v->anchor, v->anchor_block, v->block_size) < 0) {
+		v->check->no_memory = true;
+	}
 }
 
 /*
@@ -240,6 +291,9 @@ static void check_anchors(struct volume_check *v)
 				&anchor) == 0) {
 			keep_anchor(v, &anchor, &best);
 		}
+	}
+	if (v->anchor_block == NULL) {
+		make_anchor(v);
 	}
 	if (v->anchor_block == NULL) {
 		return;
@@ -599,6 +653,22 @@ static bool extents_overlap(const struct volume_check *v,
 	       other->location < one->location + one->length / v->block_size;
 }
 
+/* Has it what a mount needs of it? */
+static bool is_complete(const struct sequence *sequence)
+{
+	bool has_pvd = false;
+	bool has_lvd = false;
+	bool has_pd = false;
+	size_t i = 0;
+
+	for (i = 0; i < sequence->count; i++) {
+		has_pvd |= sequence->descriptors[i].id == UDF_TAG_PVD;
+		has_lvd |= sequence->descriptors[i].id == UDF_TAG_LVD;
+		has_pd |= sequence->descriptors[i].id == UDF_TAG_PD;
+	}
+	return has_pvd && has_lvd && has_pd;
+}
+
 static int check_sequences(struct volume_check *v)
 {
 	int ret = 0;
@@ -624,6 +694,7 @@ static int check_sequences(struct volume_check *v)
 	if (ret < 0) {
 		return ret;
 	}
+	v->main.distrusted |= !is_complete(&v->main);
 	/* What prevails has to do so before a sequence is whole again. */
 	check_differences(v);
 	check_damaged(v, &v->main, &v->reserve);

@@ -422,6 +422,8 @@ struct udf_avdp {
 
 int decode_avdp(const uint8_t *buf, size_t len, uint32_t location,
 		struct udf_avdp *avdp);
+/* The rest of the block is zeroed. -EOVERFLOW: it is too short. */
+int encode_avdp(const struct udf_avdp *avdp, uint8_t *buf, size_t len);
 
 /* Volume Descriptor Pointer (3/10.3). */
 struct udf_vdp {

@@ -63,6 +63,20 @@ int decode_avdp(const uint8_t *buf, size_t len, uint32_t location,
 	return 0;
 }
 
+int encode_avdp(const struct udf_avdp *avdp, uint8_t *buf, size_t len)
+{
+	struct udf_tag tag = avdp->tag;
+
+	if (len < VOLUME_DESCRIPTOR_LEN) {
+		return -EOVERFLOW;
+	}
+	memset(buf, 0, len);
+	encode_extent_ad(&avdp->main, buf + 16);
+	encode_extent_ad(&avdp->reserve, buf + 24);
+	tag.id = UDF_TAG_AVDP;
+	return encode_tag(&tag, buf, len, VOLUME_DESCRIPTOR_LEN - UDF_TAG_LEN);
+}
+
 int decode_vdp(const uint8_t *buf, size_t len, uint32_t location,
 	       struct udf_vdp *vdp)
 {

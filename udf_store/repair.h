@@ -6,8 +6,8 @@
  * It goes in rounds: check, carry out the steps of the first stage that has
  * some, check again. The stages, in the order that makes each safe:
  *
- *   1. copies below the file system, from another copy: descriptors, anchors,
- *      sparing tables. Only blocks that hold nothing valid, or what is older,
+ *   1. copies below the file system, from another copy: descriptors, anchors
+ *      (or for what a search found, vds_search.c), sparing tables. Only blocks that hold nothing valid, or what is older,
  *      are written, one at a time.
  *   2. where the tree begins: a File Set Descriptor, a root or system stream
  *      directory that is damaged is made anew (check_rebuild.c).

@@ -243,9 +243,35 @@ static enum finding try_block_size(struct vds_reader *reader,
 		}
 		*vds = candidate;
 		vds->anchor = avdp;
+		vds->anchor_found = true;
 		return FOUND_VOLUME;
 	}
 	return found;
+}
+
+/* What a volume has without its anchors. */
+static enum finding search_block_size(struct vds_reader *reader,
+				      uint32_t block_size, struct udf_vds *vds)
+{
+	struct udf_vds candidate = {
+		.block_size = block_size,
+		.volume_blocks = (uint32_t)(reader->dev->size / block_size),
+	};
+
+	if (udf_vds_search(reader->dev, block_size, &candidate.anchor) != 0) {
+		return FOUND_NOTHING;
+	}
+	read_sequences(reader, &candidate.anchor, &candidate);
+	if (!is_complete(&candidate)) {
+		return FOUND_NOTHING;
+	}
+	udf_log(reader->log, UDF_LOG_WARNING,
+		"no valid Anchor Volume Descriptor Pointer; a search found the "
+		"Volume Descriptor Sequences at blocks %u and %u",
+		candidate.anchor.main.location,
+		candidate.anchor.reserve.location);
+	*vds = candidate;
+	return FOUND_VOLUME;
 }
 
 /* Is there at least a Volume Recognition Sequence? (ECMA-167 2/8.3) */
@@ -283,7 +309,8 @@ static int explain(struct vds_reader *reader, enum finding found)
 	if (has_nsr(reader)) {
 		udf_log(reader->log, UDF_LOG_ERROR,
 			"damaged or cut short UDF volume: no valid Anchor "
-			"Volume Descriptor Pointer");
+			"Volume Descriptor Pointer; udfctl check --dry-run "
+			"searches for what it led to");
 		return -EUCLEAN;
 	}
 	if (reader->io_error) {
@@ -298,7 +325,7 @@ static int explain(struct vds_reader *reader, enum finding found)
 }
 
 int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
-		 uint32_t block_size, struct udf_vds *vds)
+		 uint32_t block_size, bool search, struct udf_vds *vds)
 {
 	struct vds_reader reader = {.dev = dev, .log = log};
 	/* The usual ones first. */
@@ -323,6 +350,16 @@ int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
 		}
 		if (found == FOUND_VOLUME) {
 			break;
+		}
+	}
+	/* Without a recognition sequence it may be another file system now. */
+	if (found == FOUND_NOTHING && search && has_nsr(&reader)) {
+		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]) &&
+			    found != FOUND_VOLUME; i++) {
+			if (block_size == 0 || sizes[i] == block_size) {
+				found = search_block_size(&reader, sizes[i],
+							  vds);
+			}
 		}
 	}
 	if (found != FOUND_VOLUME) {

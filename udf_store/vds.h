@@ -22,6 +22,7 @@ struct udf_vds {
 	uint32_t block_size;	/* bytes */
 	uint32_t volume_blocks; /* blocks of the device */
 	struct udf_avdp anchor; /* where the sequences are */
+	bool anchor_found;	/* it was read, not made up */
 	bool has_pvd;
 	uint32_t pvd_sequence;
 	uint8_t volume_set_id[UDF_VOLUME_SET_ID_LEN];
@@ -34,13 +35,21 @@ struct udf_vds {
 };
 
 /*
- * Find the volume on the device. block_size in bytes, 0: try them all.
+ * Find the volume on the device. block_size in bytes, 0: try them all. With
+ * search, for a repair, the sequences are looked for when no anchor is valid.
  *
  * -EMEDIUMTYPE: no UDF volume; -EUCLEAN: it is one, but neither sequence has
  * the descriptors that are needed; -EIO. One log line says so.
  */
 int udf_vds_read(struct udf_blockdev *dev, const struct udf_log *log,
-		 uint32_t block_size, struct udf_vds *vds);
+		 uint32_t block_size, bool search, struct udf_vds *vds);
+
+/*
+ * vds_search.c: an anchor for the sequences of a volume that has none, without
+ * a location. -ENOENT: there are not just two, or they do not agree; -ENOMEM.
+ */
+int udf_vds_search(struct udf_blockdev *dev, uint32_t block_size,
+		   struct udf_avdp *anchor);
 
 /*
  * Let the Logical Volume Descriptors of both sequences say that the integrity

@@ -45,6 +45,7 @@ struct udf_volume {
 	bool integrity_made_up; /* the medium has none */
 	/* The sequences that say where the integrity sequence is. */
 	struct udf_avdp anchor;
+	bool anchor_found;
 };
 
 /* The volume can be read but not written: keep the first reason. */
@@ -378,6 +379,7 @@ static void read_integrity(struct udf_volume *volume,
 		.block_size = vds->block_size,
 	};
 	volume->anchor = vds->anchor;
+	volume->anchor_found = vds->anchor_found;
 	udf_integrity_read(sequence, vds->lvd.integrity);
 	if (sequence->found && sequence->damaged) {
 		/* It may be an old one. */
@@ -582,7 +584,7 @@ static int interpret(struct udf_volume *volume,
 	int ret = 0;
 
 	ret = udf_vds_read(volume->dev, &volume->log, options->block_size,
-			   &vds);
+			   options->repair, &vds);
 	if (ret != 0) {
 		return ret;
 	}
@@ -716,6 +718,13 @@ int udf_volume_close(struct udf_volume *volume)
 const struct udf_volume_info *udf_volume_info(const struct udf_volume *volume)
 {
 	return &volume->info;
+}
+
+bool udf_volume_anchor(const struct udf_volume *volume,
+		       struct udf_avdp *anchor)
+{
+	*anchor = volume->anchor;
+	return volume->anchor_found;
 }
 
 void udf_volume_log(struct udf_volume *volume, enum udf_log_level level,

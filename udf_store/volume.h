@@ -32,8 +32,9 @@ struct udf_volume;
 struct udf_volume_options {
 	bool read_only;		   /* never write, not even the LVID */
 	bool no_defect_management; /* never verify or relocate */
-	/* Make up what a repair writes anew: the integrity descriptor, the
-	 * header of the space bitmap; free no block. See repair.h. */
+	/* Make up what a repair writes anew: an anchor, the integrity
+	 * descriptor, the header of the space bitmap; free no block. See
+	 * repair.h. */
 	bool repair;
 	uint32_t block_size;	   /* bytes; 0: find out */
 	size_t verify_limit;	   /* bytes kept until verified; 0: default */
@@ -281,6 +282,13 @@ void udf_volume_defect_status(struct udf_volume *volume,
 int udf_volume_scrub(struct udf_volume *volume, uint32_t lbn, uint32_t count,
 		     bool cure, uint32_t slow_ms,
 		     struct udf_scrub_result *result);
+
+/*
+ * The anchor whose sequences were read. False: none is valid, and this one,
+ * which has no location, was made up for a repair.
+ */
+bool udf_volume_anchor(const struct udf_volume *volume,
+		       struct udf_avdp *anchor);
 
 /* The integrity descriptor as last read or written. */
 void udf_volume_get_integrity(struct udf_volume *volume,

@@ -23,7 +23,7 @@ DAMAGES = (
     ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 0),
     ('shared_block', 1), ('shared_icb', 2), ('shared_directory', 1),
     ('shared_twice', 2), ('root_lost', 0), ('file_set_lost', 0),
-    ('file_set_checksum', 0), ('system_streams_lost', 0), ('everything', 1),
+    ('file_set_checksum', 0), ('system_streams_lost', 0), ('anchors', 0), ('everything', 1),
 )
 
 
@@ -206,6 +206,12 @@ class Damage:
     def anchor(self):
         self.volume.put_volume_block(repartition.AVDP_BLOCK,
                                      bytes(self.volume.size))
+
+    def anchors(self):
+        last = len(self.volume.bytes) // self.volume.size - 1
+        for number in (repartition.AVDP_BLOCK, last,
+                       last - repartition.AVDP_BLOCK):
+            self.volume.put_volume_block(number, bytes(self.volume.size))
 
     def main_sequence(self):
         number = self.volume.find(repartition.TAG_PD)[0]

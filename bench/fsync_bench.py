@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""fsync of a small file, alone and beside a large writer."""
+"""fsync of a small file: alone, beside a large writer, and of many at once."""
 
 import os
 import subprocess
+import threading
 import time
 
 import store_bench
@@ -10,6 +11,7 @@ from measure import Result, paired
 
 SYNCS = int(os.environ.get('SYNCS', '20'))
 ROUNDS = 4
+TOGETHER = 8
 
 
 def sync_often(path):
@@ -63,6 +65,37 @@ def fsync():
             sync_often(small)
             paired(result, lambda: sync_often(small), beside, ROUNDS, SYNCS,
                    'fsync')
+    return [result]
+
+
+def together():
+    """fsync of many files at once by as many of one: they share flushes."""
+    result = Result('fsync.together',
+                    f'fsync, {TOGETHER} files at once: one after another',
+                    None)
+    with store_bench.directory() as where:
+        device = store_bench.image(os.path.join(where, 'image'), 64 << 20,
+                                   False)
+        with store_bench.udfd(where, device) as mounted:
+            paths = [os.path.join(mounted.mountpoint, str(number))
+                     for number in range(TOGETHER)]
+
+            def one_after_another():
+                return sum(sync_often(path) for path in paths)
+
+            def at_once():
+                began = time.monotonic()
+                threads = [threading.Thread(target=sync_often, args=(path,))
+                           for path in paths]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                return time.monotonic() - began
+
+            one_after_another()
+            paired(result, one_after_another, at_once, ROUNDS,
+                   SYNCS * TOGETHER, 'fsync')
     return [result]
 
 

@@ -559,10 +559,39 @@ static void share_error(struct snapshot *snapshot, int error)
 	}
 }
 
+/*
+ * Without verification a sync is a flush of the whole device. Is there
+ * something to be on the medium before the other phases, or for who waits?
+ */
+static bool needs_flush(const struct snapshot *snapshot)
+{
+	const struct udf_commit_waiter *waiter = snapshot->waiters;
+
+	if (snapshot->phases[PHASE_NEW].count > 0) {
+		return true;
+	}
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		if (udf_node_has_unflushed(snapshot->nodes[i].node)) {
+			return true;
+		}
+	}
+	while (waiter != NULL && waiter->node != NULL &&
+	       !udf_node_has_unflushed(waiter->node)) {
+		waiter = waiter->next;
+	}
+	return waiter != NULL;
+}
+
 static int sync_new(struct snapshot *snapshot)
 {
-	int ret = sync_phase(snapshot, PHASE_NEW, &snapshot->data);
+	struct udf_fs *fs = snapshot->fs;
+	int ret = 0;
 
+	if (!fs->info->defect_managed && needs_flush(snapshot)) {
+		ret = udf_volume_sync(fs->volume);
+	} else {
+		ret = sync_phase(snapshot, PHASE_NEW, &snapshot->data);
+	}
 	if (ret < 0) {
 		share_error(snapshot, ret);
 	}

@@ -637,6 +637,13 @@ bool udf_node_has_unsynced(const struct udf_node *node)
 	return udf_node_unsynced(node) > 0;
 }
 
+bool udf_node_has_unflushed(const struct udf_node *node)
+{
+	uint64_t synced = __atomic_load_n(&node->data_synced, __ATOMIC_ACQUIRE);
+
+	return udf_node_data_written(node) != synced;
+}
+
 int udf_node_add_runs(const struct udf_node *node, struct udf_run_list *runs)
 {
 	int ret = 0;

@@ -234,6 +234,8 @@ uint64_t udf_node_data_written(const struct udf_node *node);
  * ever is. */
 uint64_t udf_node_unsynced(const struct udf_node *node);
 bool udf_node_has_unsynced(const struct udf_node *node);
+/* The same where nothing is verified: data that no commit has synced. */
+bool udf_node_has_unflushed(const struct udf_node *node);
 
 /* Add the recorded blocks of the node's data. -ENOMEM. The lock is held. */
 int udf_node_add_runs(const struct udf_node *node, struct udf_run_list *runs);

@@ -12,6 +12,9 @@
 
 #define READ_TRIES 3u
 
+/* Counts for what an earlier process has left in the device's cache. */
+#define FIRST_WRITE 1u
+
 void udf_partition_init(struct udf_partition *partition,
 			struct udf_blockdev *dev, const struct udf_log *log,
 			const uint8_t *identity, uint32_t block_size,
@@ -26,6 +29,7 @@ void udf_partition_init(struct udf_partition *partition,
 		.block_size = block_size,
 		.start = start,
 		.blocks = blocks,
+		.writes = FIRST_WRITE,
 	};
 	/* A relocation must not starve behind readers. */
 	pthread_rwlockattr_init(&attr);
@@ -34,11 +38,15 @@ void udf_partition_init(struct udf_partition *partition,
 	pthread_rwlock_init(&partition->map_lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&partition->told_lock, NULL);
+	pthread_mutex_init(&partition->flush_lock, NULL);
+	pthread_cond_init(&partition->flush_ended, NULL);
 }
 
 void udf_partition_destroy(struct udf_partition *partition)
 {
 	udf_block_list_free(&partition->damaged);
+	pthread_cond_destroy(&partition->flush_ended);
+	pthread_mutex_destroy(&partition->flush_lock);
 	pthread_mutex_destroy(&partition->told_lock);
 	pthread_rwlock_destroy(&partition->map_lock);
 }
@@ -328,6 +336,8 @@ int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 	} else {
 		ret = write_runs(partition, lbn, count, buf);
 	}
+	/* Counted when it is done: no flush that began before covers it. */
+	__atomic_fetch_add(&partition->writes, 1, __ATOMIC_RELEASE);
 	pthread_rwlock_unlock(&partition->map_lock);
 
 	if (ret != 0) {
@@ -343,33 +353,63 @@ int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 	return 0;
 }
 
+/*
+ * Let a flush cover so many writes. One at a time runs; it is also for all who
+ * wait by then, and who comes later waits for the next one.
+ */
+static int flush_writes(struct udf_partition *partition, uint64_t wanted)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&partition->flush_lock);
+	while (partition->flush_error == 0 && partition->flushed < wanted) {
+		uint64_t covered = 0;
+
+		if (partition->flushing) {
+			pthread_cond_wait(&partition->flush_ended,
+					  &partition->flush_lock);
+			continue;
+		}
+		partition->flushing = true;
+		covered = __atomic_load_n(&partition->writes, __ATOMIC_ACQUIRE);
+		pthread_mutex_unlock(&partition->flush_lock);
+		ret = udf_blockdev_flush(partition->dev);
+		pthread_mutex_lock(&partition->flush_lock);
+		partition->flushing = false;
+		if (ret == 0) {
+			partition->flushed = covered;
+		} else {
+			/*
+			 * The kernel has marked the pages clean and forgets:
+			 * which blocks were lost is not known, so neither who
+			 * waits nor any later sync can be told that its own
+			 * are there.
+			 */
+			partition->flush_error = ret;
+			udf_log(partition->log, UDF_LOG_ERROR,
+				"the device lost writes: %s; unmount and "
+				"check the volume",
+				strerror(-ret));
+		}
+		pthread_cond_broadcast(&partition->flush_ended);
+	}
+	ret = partition->flush_error;
+	pthread_mutex_unlock(&partition->flush_lock);
+	return ret;
+}
+
 int udf_partition_sync(struct udf_partition *partition,
 		       const struct udf_run_list *runs)
 {
-	int ret = 0;
+	uint64_t wanted = FIRST_WRITE;
 
 	if (partition->verify != NULL) {
 		return udf_verify_sync(partition->verify, runs);
 	}
-	ret = __atomic_load_n(&partition->flush_error, __ATOMIC_ACQUIRE);
-	if (ret != 0) {
-		return ret;
+	if (runs == NULL || runs->count > 0) {
+		wanted = __atomic_load_n(&partition->writes, __ATOMIC_ACQUIRE);
 	}
-	ret = udf_blockdev_flush(partition->dev);
-	if (ret != 0) {
-		/*
-		 * The kernel has marked the pages clean and forgets: which
-		 * blocks were lost is not known, so no later sync can vouch
-		 * for them.
-		 */
-		__atomic_store_n(&partition->flush_error, ret,
-				 __ATOMIC_RELEASE);
-		udf_log(partition->log, UDF_LOG_ERROR,
-			"the device lost writes: %s; unmount and check the "
-			"volume",
-			strerror(-ret));
-	}
-	return ret;
+	return flush_writes(partition, wanted);
 }
 
 void udf_partition_forget(struct udf_partition *partition, uint32_t lbn,

@@ -54,7 +54,17 @@ struct udf_partition {
 	uint32_t told[UDF_TOLD_MAX];
 	uint32_t told_count; /* ever */
 	struct udf_block_list damaged;
-	/* A flush failed: what was lost is not known (atomic). */
+	/*
+	 * Without verification: writes that came back (atomic), how many of
+	 * them a flush has covered, and is one running? It is for all who wait
+	 * when it begins.
+	 */
+	pthread_mutex_t flush_lock;
+	pthread_cond_t flush_ended;
+	uint64_t writes;
+	uint64_t flushed;
+	bool flushing;
+	/* A flush failed: what was lost is not known. */
 	int flush_error;
 };
 
@@ -84,7 +94,10 @@ int udf_partition_read(struct udf_partition *partition, uint32_t lbn,
 		       uint32_t count, void *buf);
 int udf_partition_write(struct udf_partition *partition, uint32_t lbn,
 			uint32_t count, const void *buf, bool unmanaged);
-/* runs: only these (sorted), where it is known what is written; or NULL. */
+/*
+ * runs: only these (sorted), where it is known what is written; or NULL. No
+ * runs: what failed before is told.
+ */
 int udf_partition_sync(struct udf_partition *partition,
 		       const struct udf_run_list *runs);
 

@@ -913,7 +913,8 @@ int udf_volume_sync_runs(struct udf_volume *volume,
 	}
 	/* What lies in the first partition through another has other blocks
 	 * there. */
-	if (volume->mapped != NULL) {
+	if (volume->mapped != NULL &&
+	    (volume->verify != NULL || runs->count > 0)) {
 		runs = NULL;
 	}
 	return udf_partition_sync(&volume->partition, runs);

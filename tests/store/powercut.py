@@ -16,6 +16,7 @@ import store
 
 STEPS = 30
 WRITE, FLUSHED, FLUSH_BEGINS, ACKNOWLEDGED = range(4)
+FAIL = '.fail'  # behind the log's name: record_writes.c
 PRELOAD = os.path.join(store.BUILD, 'tests', 'store', 'record_writes.so')
 
 
@@ -284,6 +285,16 @@ def judge(found, history, acknowledged):
     return wrong
 
 
+def start_recorded(mount, log, flush_ms=0):
+    """Start udfd with its writes and flushes recorded in a file."""
+    os.environ.update(LD_PRELOAD=PRELOAD, RECORD_IMAGE=mount.image,
+                      RECORD_LOG=log, RECORD_FLUSH_MS=str(flush_ms))
+    try:
+        mount.start()
+    finally:
+        del os.environ['LD_PRELOAD']
+
+
 def record(scratch, form, rng):
     """Do the work; the medium before, the events, the history."""
     # Few free blocks for metadata: that it grows is cut, too.
@@ -298,12 +309,7 @@ def record(scratch, form, rng):
     # The second time on directories that were read from the medium.
     for _ in range(2):
         mount = store.Mount(scratch, image)
-        os.environ.update(LD_PRELOAD=PRELOAD, RECORD_IMAGE=image,
-                          RECORD_LOG=log)
-        try:
-            mount.start()
-        finally:
-            del os.environ['LD_PRELOAD']
+        start_recorded(mount, log)
         with mount_started(mount):
             work.mount = mount
             for _ in range(STEPS // 2):

@@ -5,9 +5,14 @@
  *
  * RECORD_IMAGE is the image, RECORD_LOG the file to append to. A record is
  * three 64 bit integers (kind, offset, length), and the bytes of a write.
+ *
+ * RECORD_FLUSH_MS lets each flush take so long at least. While there is a file
+ * with the log's name and .fail behind it, flushes fail.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +40,8 @@ int fsync(int fd);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int log_fd = -1;
 static struct stat image;
+static useconds_t flush_us;
+static char fail_path[PATH_MAX];
 
 __attribute__((constructor)) static void record_init(void)
 {
@@ -45,6 +52,10 @@ __attribute__((constructor)) static void record_init(void)
 		return;
 	}
 	log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	snprintf(fail_path, sizeof(fail_path), "%s.fail", log);
+	if (getenv("RECORD_FLUSH_MS") != NULL) {
+		flush_us = 1000 * (useconds_t)atoi(getenv("RECORD_FLUSH_MS"));
+	}
 	/* Programs that udfd starts are not to be recorded. */
 	unsetenv("LD_PRELOAD");
 }
@@ -113,6 +124,11 @@ int fdatasync(int fd)
 	}
 	/* Only what was written before it began is sure to be flushed. */
 	record_flush(RECORD_FLUSH_BEGINS);
+	usleep(flush_us);
+	if (access(fail_path, F_OK) == 0) {
+		errno = EIO;
+		return -1;
+	}
 	ret = next(fd);
 	if (ret == 0) {
 		record_flush(RECORD_FLUSHED);

@@ -45,17 +45,19 @@ static int held_list_note_destructor(struct held_list_note *note)
 static NTSTATUS note_store(struct held_list_note *note,
 			   const struct held_list_entry *entry)
 {
-	struct udf_held_op0 op = {
+	struct udf_held_op1 op = {
 		.owner = entry->server_id,
 		.client_guid = entry->client_guid,
 		.since = full_timespec_to_nt_time(&entry->since),
 		.offset = entry->offset,
 		.length = entry->length,
+		.address = data_blob_string_const(entry->address),
+		.user = data_blob_string_const(entry->user),
 		.path = data_blob_string_const(entry->path),
 	};
 	struct udf_held_opB record = {
-		.version = UDF_HELD_OP_VERSION_0,
-		.info.info0 = &op,
+		.version = UDF_HELD_OP_VERSION_1,
+		.info.info1 = &op,
 	};
 	DATA_BLOB raw = data_blob_null;
 	enum ndr_err_code ndr_err;
@@ -112,11 +114,13 @@ struct held_list_for_each_args {
 };
 
 /* NULL: of a newer release, or damaged. */
-static const struct udf_held_op0 *pull_record(TALLOC_CTX *mem_ctx,
+static const struct udf_held_op1 *pull_record(TALLOC_CTX *mem_ctx,
 					      TDB_DATA value)
 {
-	struct udf_held_opB record = { .version = UDF_HELD_OP_VERSION_0 };
+	struct udf_held_opB record = { .version = UDF_HELD_OP_VERSION_1 };
 	DATA_BLOB raw = data_blob_const(value.dptr, value.dsize);
+	const struct udf_held_op0 *old = NULL;
+	struct udf_held_op1 *op = NULL;
 	enum ndr_err_code ndr_err;
 
 	ndr_err = ndr_pull_struct_blob(
@@ -125,20 +129,45 @@ static const struct udf_held_op0 *pull_record(TALLOC_CTX *mem_ctx,
 		&record,
 		(ndr_pull_flags_fn_t)ndr_pull_udf_held_opB);
 	if (!NDR_ERR_CODE_IS_SUCCESS(ndr_err) ||
-	    record.version != UDF_HELD_OP_VERSION_0)
+	    record.version > UDF_HELD_OP_VERSION_1)
 	{
 		DBG_WARNING("a record of %zu bytes is not understood\n",
 			    raw.length);
 		return NULL;
 	}
-	return record.info.info0;
+	if (record.version == UDF_HELD_OP_VERSION_1) {
+		return record.info.info1;
+	}
+	/* Of an smbd that has the module of before an upgrade still. */
+	old = record.info.info0;
+	op = talloc_zero(mem_ctx, struct udf_held_op1);
+	if (old == NULL || op == NULL) {
+		return NULL;
+	}
+	*op = (struct udf_held_op1) {
+		.owner = old->owner,
+		.client_guid = old->client_guid,
+		.since = old->since,
+		.offset = old->offset,
+		.length = old->length,
+		.path = old->path,
+	};
+	return op;
+}
+
+/* NULL: no memory. */
+static const char *blob_string(TALLOC_CTX *mem_ctx, DATA_BLOB blob)
+{
+	return talloc_strndup(mem_ctx,
+			      (blob.data == NULL) ? "" : (char *)blob.data,
+			      blob.length);
 }
 
 static int held_list_for_each_fn(struct db_record *rec, void *private_data)
 {
 	struct held_list_for_each_args *args = private_data;
 	TALLOC_CTX *frame = talloc_stackframe();
-	const struct udf_held_op0 *op = NULL;
+	const struct udf_held_op1 *op = NULL;
 	struct held_list_entry entry;
 	int stop = 0;
 
@@ -149,14 +178,14 @@ static int held_list_for_each_fn(struct db_record *rec, void *private_data)
 	entry = (struct held_list_entry) {
 		.server_id = op->owner,
 		.client_guid = op->client_guid,
-		.path = talloc_strndup(frame,
-				       (const char *)op->path.data,
-				       op->path.length),
+		.address = blob_string(frame, op->address),
+		.user = blob_string(frame, op->user),
+		.path = blob_string(frame, op->path),
 		.offset = op->offset,
 		.length = op->length,
 		.since = nt_time_to_full_timespec(op->since),
 	};
-	if (entry.path != NULL) {
+	if (entry.address != NULL && entry.user != NULL && entry.path != NULL) {
 		stop = args->fn(&entry, args->private_data) ? 0 : 1;
 	}
 done:
@@ -184,7 +213,7 @@ NTSTATUS held_list_for_each(struct held_list *list,
 static int held_list_sweep_fn(struct db_record *rec, void *private_data)
 {
 	TALLOC_CTX *frame = talloc_stackframe();
-	const struct udf_held_op0 *op = NULL;
+	const struct udf_held_op1 *op = NULL;
 	NTSTATUS status;
 
 	op = pull_record(frame, dbwrap_record_get_value(rec));

@@ -15,6 +15,8 @@ struct held_list; /* the database */
 struct held_list_entry {
 	struct server_id server_id; /* of the smbd */
 	struct GUID client_guid;
+	const char *address; /* the client's; empty: not known */
+	const char *user;
 	const char *path;
 	uint64_t offset;
 	uint64_t length;

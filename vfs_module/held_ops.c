@@ -9,6 +9,7 @@
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
 #include "messages.h"
+#include "lib/tsocket/tsocket.h"
 #include "lib/util/tevent_ntstatus.h"
 
 struct held_file;
@@ -377,29 +378,35 @@ static void held_op_list(struct held_op *op)
 {
 	struct held_list *list = op->file->owner->list;
 	struct files_struct *fsp = op->fsp;
-	struct messaging_context *msg_ctx = fsp->conn->sconn->msg_ctx;
+	struct smbd_server_connection *sconn = fsp->conn->sconn;
+	struct messaging_context *msg_ctx = sconn->msg_ctx;
 	struct held_list_entry entry = {
+		.user = fsp->conn->session_info->unix_info->unix_name,
 		.server_id = messaging_server_id(msg_ctx),
 		.client_guid = fsp->op->global->client_guid,
 		.offset = op->offset,
 		.length = op->len,
 		.since = timespec_current(),
 	};
-	char *path = NULL;
+	TALLOC_CTX *frame = NULL;
 
 	if (list == NULL) {
 		return;
 	}
-	path = talloc_asprintf(op,
-			       "%s/%s",
-			       fsp->conn->connectpath,
-			       fsp_str_dbg(fsp));
-	if (path == NULL) {
-		return;
+	frame = talloc_stackframe();
+	entry.address = tsocket_address_inet_addr_string(sconn->remote_address,
+							 frame);
+	if (entry.address == NULL) {
+		entry.address = "";
 	}
-	entry.path = path;
-	op->note = held_list_add(op, list, &entry);
-	TALLOC_FREE(path);
+	entry.path = talloc_asprintf(frame,
+				     "%s/%s",
+				     fsp->conn->connectpath,
+				     fsp_str_dbg(fsp));
+	if (entry.path != NULL) {
+		op->note = held_list_add(op, list, &entry);
+	}
+	TALLOC_FREE(frame);
 }
 
 struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,

@@ -432,6 +432,16 @@ static void print_entry(struct status *s, const struct open_state_entry *entry)
 	putchar('\n');
 }
 
+/* Empty: null. */
+static void print_json_known(const char *text)
+{
+	if (text[0] == '\0') {
+		printf("null");
+	} else {
+		print_json_string(text);
+	}
+}
+
 struct print_held_args {
 	bool json;
 	size_t n;
@@ -450,6 +460,10 @@ static bool print_held(const struct held_list_entry *entry, void *private_data)
 	if (args->json) {
 		printf("%s{\"file\": ", (args->n == 0) ? "\n  " : ",\n  ");
 		print_json_string(entry->path);
+		printf(", \"client\": ");
+		print_json_known(entry->address);
+		printf(", \"user\": ");
+		print_json_known(entry->user);
 		printf(", \"offset\": %" PRIu64 ", \"length\": %" PRIu64
 		       ", \"pid\": %" PRIu64 ", \"node\": ",
 		       entry->offset,
@@ -463,13 +477,16 @@ static bool print_held(const struct held_list_entry *entry, void *private_data)
 		       age);
 	} else {
 		if (args->n == 0) {
-			printf("\n%10s  %-10s  %14s  %10s  %s\n",
-			       "HELD FOR", "PROCESS", "OFFSET", "LENGTH",
-			       "FILE");
+			printf("\n%10s  %-10s  %-15s  %-12s  %14s  %10s  %s\n",
+			       "HELD FOR", "PROCESS", "CLIENT", "USER",
+			       "OFFSET", "LENGTH", "FILE");
 		}
-		printf("%8.1f s  %-10s  %14" PRIu64 "  %10" PRIu64 "  ",
+		printf("%8.1f s  %-10s  %-15s  %-12s  %14" PRIu64
+		       "  %10" PRIu64 "  ",
 		       age,
 		       format_process(id).text,
+		       (entry->address[0] != '\0') ? entry->address : "-",
+		       (entry->user[0] != '\0') ? entry->user : "-",
 		       entry->offset,
 		       entry->length);
 		local_scan_print_path(stdout, entry->path);

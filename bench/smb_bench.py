@@ -19,6 +19,7 @@ LOAD = os.path.join(rig.BUILD, 'bench', 'smb_load.so')
 SHARES = ('udf', 'plain')
 SESSIONS = 3
 ROUNDS = 12
+SLICE = 0.1
 
 TRANSFER = 65536
 SPAN = 16 << 20
@@ -98,7 +99,7 @@ def two_shares(where, sparable=False):
     return where.server({name: mount for name in SHARES}, options)
 
 
-def count_for(load, words, seconds=0.1, start=50):
+def count_for(load, words, seconds=SLICE, start=50):
     """How many operations take about so long, in even numbers."""
     spent = load.run(words[0], *[start if word == 'N' else word
                                  for word in words[1:]])
@@ -110,10 +111,11 @@ def command(words, count):
 
 
 def compare(result, base, thing, words, other=None, rounds=ROUNDS,
-            unit='op'):
-    """Rounds of one command (or two) on two connections (or one)."""
+            unit='op', seconds=SLICE):
+    """Rounds of one command (or two) on two connections (or one), which
+    take turns in slices of so many seconds."""
     other = other or words
-    count = count_for(base, words)
+    count = count_for(base, words, seconds)
     paired(result,
            lambda: base.run(*command(words, count)),
            lambda: thing.run(*command(other, count)),

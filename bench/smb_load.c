@@ -16,12 +16,16 @@
  *	write BYTES COUNT SPAN    sequential WRITEs, over and over in SPAN bytes
  *	read BYTES COUNT SPAN     the same with READs
  *	files COUNT         create, query, delete, one file after the other
+ *	keep NAME           as open, with a persistent handle
+ *	handles COUNT       open the file with a persistent handle, and close it
  *	echo COUNT          ECHO
  *	purge COUNT         SET_PURGE_FAILURE_MODE, ENABLED and DISABLED in turn
  *	defect COUNT        SET_DEFECT_MANAGEMENT, on and off in turn
  *	sparing COUNT       QUERY_SPARING_INFO
  *	refused COUNT       a control code that smbd does not know
  *	hold PREFIX COUNT   open that many files, a bracket on each, and keep them
+ *	store BYTES COUNT   have the server store a record of that size so often,
+ *	                    in one request (raw_store.h)
  *	toggle              as purge, until there is another command
  */
 #include "includes.h"
@@ -34,6 +38,7 @@
 #include <stdio.h>
 
 #include "fsctl_udf.h"
+#include "raw_store.h"
 #include "smbtorture_tests/util.h"
 
 /* READs and WRITEs that are under way at a time. */
@@ -237,6 +242,86 @@ static NTSTATUS load_files(struct load *load,
 	return status;
 }
 
+static NTSTATUS load_open_persistent(struct load *load,
+				     const char *name,
+				     struct smb2_handle *handle)
+{
+	struct smb2_create io = {
+		.in.fname = name,
+		.in.desired_access = SEC_RIGHTS_FILE_ALL,
+		.in.file_attributes = FILE_ATTRIBUTE_NORMAL,
+		.in.share_access = NTCREATEX_SHARE_ACCESS_MASK,
+		.in.create_disposition = NTCREATEX_DISP_OPEN_IF,
+		.in.impersonation_level = NTCREATEX_IMPERSONATION_IMPERSONATION,
+		.in.oplock_level = SMB2_OPLOCK_LEVEL_NONE,
+		.in.durable_open_v2 = true,
+		.in.persistent_open = true,
+		.in.create_guid = GUID_random(),
+	};
+	TALLOC_CTX *frame = talloc_stackframe();
+	NTSTATUS status;
+
+	status = smb2_create(load->tree, frame, &io);
+	TALLOC_FREE(frame);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	*handle = io.out.file.handle;
+	if (!io.out.durable_open_v2 || !io.out.persistent_open) {
+		udf_close(load->tree, handle);
+		return NT_STATUS_NOT_SUPPORTED;
+	}
+	return NT_STATUS_OK;
+}
+
+static NTSTATUS load_keep(struct load *load,
+			  const char *word,
+			  const uint64_t *numbers)
+{
+	udf_close(load->tree, &load->file);
+	return load_open_persistent(load, word, &load->file);
+}
+
+static NTSTATUS load_handles(struct load *load,
+			     const char *word,
+			     const uint64_t *numbers)
+{
+	struct smb2_handle handle = {{0}};
+	char name[64];
+	uint64_t i = 0;
+	NTSTATUS status = NT_STATUS_OK;
+
+	snprintf(name, sizeof(name), "handles.%d", (int)getpid());
+	for (i = 0; i < numbers[0] && NT_STATUS_IS_OK(status); i++) {
+		status = load_open_persistent(load, name, &handle);
+		if (NT_STATUS_IS_OK(status)) {
+			status = smb2_util_close(load->tree, handle);
+		}
+	}
+	return status;
+}
+
+static NTSTATUS load_store(struct load *load,
+			   const char *word,
+			   const uint64_t *numbers)
+{
+	uint8_t input[RAW_STORE_INPUT_LEN] = { 0 };
+	TALLOC_CTX *frame = talloc_stackframe();
+	NTSTATUS status;
+
+	SIVAL(input, RAW_STORE_BYTES_OFFSET, numbers[0]);
+	SIVAL(input, RAW_STORE_COUNT_OFFSET, numbers[1]);
+	status = udf_fsctl(load->tree,
+			   frame,
+			   load->file,
+			   RAW_STORE_FSCTL,
+			   data_blob_const(input, sizeof(input)),
+			   0,
+			   NULL);
+	TALLOC_FREE(frame);
+	return status;
+}
+
 static NTSTATUS load_echo(struct load *load,
 			  const char *word,
 			  const uint64_t *numbers)
@@ -374,11 +459,14 @@ static const struct load_command load_commands[] = {
 	{ "write", load_write, false, 3 },
 	{ "read", load_read, false, 3 },
 	{ "files", load_files, false, 1 },
+	{ "keep", load_keep, true, 0 },
+	{ "handles", load_handles, false, 1 },
 	{ "echo", load_echo, false, 1 },
 	{ "purge", load_purge, false, 1 },
 	{ "defect", load_defect, false, 1 },
 	{ "sparing", load_sparing, false, 1 },
 	{ "refused", load_refused, false, 1 },
+	{ "store", load_store, false, 2 },
 	{ "hold", load_hold, true, 1 },
 	{ "toggle", load_toggle, false, 0 },
 };
@@ -464,6 +552,8 @@ static bool load_serve(struct torture_context *tctx, struct smb2_tree *tree)
 		}
 		fflush(stdout);
 	}
+	/* A persistent handle would wait for us. */
+	udf_close(tree, &load.file);
 	return true;
 }
 

@@ -36,6 +36,9 @@
 /* Shown for an owner that UDF calls "not specified". */
 #define NOBODY 65534u
 
+/* So long an open waits for the end of others that were closed. */
+#define RELEASE_PATIENCE_S 1
+
 /* So often may the metadata partition grow for one operation. */
 #define GROWTHS_MAX 8u
 
@@ -264,6 +267,7 @@ static void open_space(struct udf_fs *fs, const struct udf_integrity *integrity,
 static void locks_init(struct udf_fs *fs)
 {
 	pthread_rwlockattr_t attributes;
+	pthread_condattr_t monotonic;
 
 	/* A commit must not wait for an end of operations that never comes. */
 	pthread_rwlockattr_init(&attributes);
@@ -273,6 +277,11 @@ static void locks_init(struct udf_fs *fs)
 	pthread_rwlock_init(&fs->names, NULL);
 	pthread_rwlockattr_destroy(&attributes);
 	pthread_mutex_init(&fs->counters_lock, NULL);
+	pthread_mutex_init(&fs->opens_lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&fs->opens_changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 }
 
 int udf_fs_mount(const char *path, const struct udf_volume_options *options,
@@ -398,6 +407,8 @@ int udf_fs_unmount(struct udf_fs *fs)
 	udf_commit_destroy(fs);
 	pthread_rwlock_destroy(&fs->operations);
 	pthread_rwlock_destroy(&fs->names);
+	pthread_cond_destroy(&fs->opens_changed);
+	pthread_mutex_destroy(&fs->opens_lock);
 	pthread_mutex_destroy(&fs->counters_lock);
 	ret = udf_volume_close(fs->volume);
 	free(fs);
@@ -715,21 +726,59 @@ void udf_fs_flush_rest(struct udf_node *node)
 	}
 }
 
-void udf_fs_open(struct udf_node *node)
+/* Is its defect management off for none but opens that are about to end? */
+static bool is_flag_ending(const struct udf_node *node)
 {
-	pthread_rwlock_wrlock(&node->lock);
-	node->opens++;
-	pthread_rwlock_unlock(&node->lock);
+	return __atomic_load_n(&node->unmanaged, __ATOMIC_RELAXED) &&
+	       node->opens > 0 && node->closing == node->opens;
 }
 
-void udf_fs_release(struct udf_node *node)
+void udf_fs_open(struct udf_node *node)
 {
-	pthread_rwlock_wrlock(&node->lock);
+	struct udf_fs *fs = node->fs;
+	struct timespec until = { .tv_sec = 0 };
+	int ret = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += RELEASE_PATIENCE_S;
+	pthread_mutex_lock(&fs->opens_lock);
+	while (is_flag_ending(node) && ret == 0) {
+		ret = pthread_cond_timedwait(&fs->opens_changed,
+					     &fs->opens_lock, &until);
+	}
+	node->opens++;
+	pthread_mutex_unlock(&fs->opens_lock);
+}
+
+void udf_fs_note_closing(struct udf_node *node, bool closing)
+{
+	struct udf_fs *fs = node->fs;
+
+	pthread_mutex_lock(&fs->opens_lock);
+	if (closing) {
+		node->closing++;
+	} else {
+		node->closing--;
+		pthread_cond_broadcast(&fs->opens_changed);
+	}
+	pthread_mutex_unlock(&fs->opens_lock);
+}
+
+void udf_fs_release(struct udf_node *node, bool was_closing)
+{
+	struct udf_fs *fs = node->fs;
+
+	pthread_mutex_lock(&fs->opens_lock);
 	node->opens--;
+	if (was_closing) {
+		node->closing--;
+	}
 	if (node->opens == 0) {
+		/* No write is half done. */
 		__atomic_store_n(&node->unmanaged, false, __ATOMIC_RELAXED);
 	}
-	pthread_rwlock_unlock(&node->lock);
+	pthread_cond_broadcast(&fs->opens_changed);
+	pthread_mutex_unlock(&fs->opens_lock);
 }
 
 int udf_fs_get_unmanaged(struct udf_node *node, bool *unmanaged)

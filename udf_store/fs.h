@@ -87,13 +87,22 @@ int udf_fs_flush(struct udf_node *node);
 /* The same for what came after the last flush, whatever that one said. */
 void udf_fs_flush_rest(struct udf_node *node);
 
-/* The kernel opened and closed the node. */
+/*
+ * The kernel opened and closed the node. It tells of a close twice: before a
+ * program's close(2) returns (udf_fs_note_closing() with true), and when
+ * nobody has the open file any more (udf_fs_release()), which may be a moment
+ * later. When it is used in between, somebody has it still: with false. An
+ * open that comes when all others are closing waits for their end, but not
+ * for long, since they may have been duplicated.
+ */
 void udf_fs_open(struct udf_node *node);
-void udf_fs_release(struct udf_node *node);
+void udf_fs_note_closing(struct udf_node *node, bool closing);
+void udf_fs_release(struct udf_node *node, bool was_closing);
 
 /*
  * Defect management of a node: -EISDIR; -EOPNOTSUPP, the volume is not
- * managed; -EROFS (set). Ends with the last close.
+ * managed; -EROFS (set). Ends with the last close, and no open that comes
+ * after it finds it off.
  */
 int udf_fs_get_unmanaged(struct udf_node *node, bool *unmanaged);
 int udf_fs_set_unmanaged(struct udf_node *node, bool unmanaged);

@@ -355,7 +355,7 @@ void udfd_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command,
 		void *arg, struct fuse_file_info *fi, unsigned int flags,
 		const void *in, size_t in_size, size_t out_size)
 {
-	struct udf_node *node = udfd_node(req, ino);
+	struct udf_node *node = udfd_open_node(req, ino, fi);
 
 	(void)arg;
 	(void)flags;

@@ -268,10 +268,40 @@ static bool handle_open(struct udf_node *node, struct fuse_file_info *fi)
 	return true;
 }
 
+static struct udfd_handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct udfd_handle *)(uintptr_t)fi->fh;
+}
+
+static void handle_set_closing(struct udf_node *node,
+			       struct udfd_handle *handle, bool closing)
+{
+	bool was = __atomic_exchange_n(&handle->closing, closing,
+				       __ATOMIC_ACQ_REL);
+
+	if (was != closing) {
+		udf_fs_note_closing(node, closing);
+	}
+}
+
+struct udf_node *udfd_open_node(fuse_req_t req, fuse_ino_t ino,
+				struct fuse_file_info *fi)
+{
+	struct udf_node *node = udfd_node(req, ino);
+	struct udfd_handle *handle = handle_of(fi);
+
+	if (__atomic_load_n(&handle->closing, __ATOMIC_ACQUIRE)) {
+		handle_set_closing(node, handle, false);
+	}
+	return node;
+}
+
 static void handle_close(struct udf_node *node, struct fuse_file_info *fi)
 {
-	free((struct udfd_handle *)(uintptr_t)fi->fh);
-	udf_fs_release(node);
+	struct udfd_handle *handle = handle_of(fi);
+
+	udf_fs_release(node, handle->closing);
+	free(handle);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -328,13 +358,12 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *fi)
 {
+	struct udf_node *node = udfd_open_node(req, ino, fi);
 	char *buf = malloc(size + 1);
 	ssize_t ret = -ENOMEM;
 
-	(void)fi;
 	if (buf != NULL) {
-		ret = udf_fs_read(udfd_node(req, ino), (uint64_t)offset, size,
-				  buf);
+		ret = udf_fs_read(node, (uint64_t)offset, size, buf);
 	}
 	if (ret < 0) {
 		reply_errno(req, (int)ret);
@@ -347,10 +376,9 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
 		     size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	ssize_t ret = udf_fs_write(udfd_node(req, ino), (uint64_t)offset, size,
-				   buf);
+	ssize_t ret = udf_fs_write(udfd_open_node(req, ino, fi),
+				   (uint64_t)offset, size, buf);
 
-	(void)fi;
 	if (ret < 0) {
 		reply_errno(req, (int)ret);
 	} else {
@@ -360,8 +388,11 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)fi;
-	reply_errno(req, udf_fs_flush(udfd_node(req, ino)));
+	struct udf_node *node = udfd_node(req, ino);
+	int ret = udf_fs_flush(node);
+
+	handle_set_closing(node, handle_of(fi), true);
+	reply_errno(req, ret);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino,
@@ -369,9 +400,9 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 {
 	struct udf_node *node = udfd_node(req, ino);
 
+	handle_close(node, fi);
 	/* Nobody would be told of an error. */
 	udf_fs_flush_rest(node);
-	handle_close(node, fi);
 	fuse_reply_err(req, 0);
 }
 
@@ -379,8 +410,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only,
 		     struct fuse_file_info *fi)
 {
 	(void)data_only;
-	(void)fi;
-	reply_errno(req, udf_fs_sync_node(udfd_node(req, ino)));
+	reply_errno(req, udf_fs_sync_node(udfd_open_node(req, ino, fi)));
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,

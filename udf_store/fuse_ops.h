@@ -21,10 +21,15 @@ void udfd_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command,
 /* An open file or directory: fi->fh. */
 struct udfd_handle {
 	int open_flags;
+	bool closing; /* a descriptor was closed, and no other used; atomic */
 };
 
 struct udf_node;
 struct udf_node *udfd_node(fuse_req_t req, fuse_ino_t ino);
+
+/* The same for a request on an open file: somebody has it. */
+struct udf_node *udfd_open_node(fuse_req_t req, fuse_ino_t ino,
+				struct fuse_file_info *fi);
 
 /* errno for the kernel: damage on the medium is an I/O error to a program. */
 int udfd_errno(int ret);

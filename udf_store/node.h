@@ -102,8 +102,10 @@ struct udf_node {
 	struct udf_node *dirty_next;
 	struct udf_node *dirty_prev;
 
-	/* Opens by the kernel (fs.c), atomic. */
+	/* Opens by the kernel, and how many of them are about to end:
+	 * opens_lock (fs.c). */
 	uint32_t opens;
+	uint32_t closing;
 	bool unmanaged; /* no defect management until the last close */
 	/* Bytes written to blocks and managed, ever; and of these, what is
 	 * verified. Atomic. */

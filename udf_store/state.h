@@ -51,6 +51,9 @@ struct udf_fs {
 	pthread_rwlock_t names;
 	struct udf_commit commit;
 
+	pthread_mutex_t opens_lock; /* of what nodes know of their opens */
+	pthread_cond_t opens_changed;
+
 	pthread_mutex_t counters_lock;
 	bool integrity_open; /* the LVID on the medium says open */
 	bool told_full; /* the log says that the metadata partition is full */

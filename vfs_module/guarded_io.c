@@ -33,31 +33,16 @@ struct guarded_pwrite_state {
 static void guarded_pwrite_allowed(struct tevent_req *subreq);
 static void guarded_pwrite_done(struct tevent_req *subreq);
 
-/* The answer to the client comes from smb2_request.c. */
-static void guarded_pwrite_ended(void *private_data)
-{
-}
-
 /* Fail with an exact status, if the request can be told one. */
 static void guarded_pwrite_refuse(struct tevent_req *req, NTSTATUS status)
 {
 	struct guarded_pwrite_state *state = tevent_req_data(
 		req, struct guarded_pwrite_state);
-	struct smb2_pending *pending = NULL;
 
 	if (state->smb2req != NULL) {
-		pending = smb2_request_pend(state,
-					    state->ev,
-					    state->smb2req,
-					    state->fsp,
-					    guarded_pwrite_ended,
-					    NULL);
+		smb2_request_fail(state->smb2req, status);
 	}
-	if (pending == NULL) {
-		tevent_req_error(req, REFUSED_ERRNO);
-		return;
-	}
-	smb2_pending_fail_later(pending, status);
+	tevent_req_error(req, REFUSED_ERRNO);
 }
 
 static bool guarded_pwrite_hold(struct tevent_req *req)
@@ -136,10 +121,7 @@ struct tevent_req *guarded_pwrite_send(struct vfs_handle_struct *handle,
 		return req;
 	}
 	guarded_pwrite_refuse(req, status);
-	if (!tevent_req_is_in_progress(req)) {
-		return tevent_req_post(req, ev);
-	}
-	return req;
+	return tevent_req_post(req, ev);
 }
 
 /* smbd has asked before the write was held; locks may have come since. */

@@ -170,8 +170,8 @@ static int held_op_destructor(struct held_op *op)
 	return 0;
 }
 
-/* smb2_request.c answers the client; nothing is to be done any more. */
-static void held_op_ended(void *private_data)
+/* Nothing is to be done any more; whoever waits for it hears of that. */
+static void held_op_ended(NTSTATUS status, void *private_data)
 {
 	struct held_op *op = talloc_get_type_abort(private_data,
 						   struct held_op);
@@ -180,6 +180,7 @@ static void held_op_ended(void *private_data)
 	op->pending = NULL;
 	held_op_stop_waiting(op, HELD_OP_ENDED);
 	held_op_unlink(op);
+	tevent_req_nterror(op->req, status);
 }
 
 static void held_op_timeout(struct tevent_context *ev,
@@ -202,7 +203,7 @@ static void held_op_timeout(struct tevent_context *ev,
 		fail ? "it fails" : "it is done now");
 
 	if (fail) {
-		smb2_pending_fail(op->pending, NT_STATUS_PURGE_FAILED);
+		smb2_pending_end(op->pending, NT_STATUS_PURGE_FAILED);
 		return;
 	}
 	op->released = true;
@@ -247,8 +248,7 @@ static void held_file_run(struct held_file *file)
 	while ((op = held_file_next(file)) != NULL) {
 		if (!smb2_pending_resume(op->pending)) {
 			op->released = false;
-			smb2_pending_fail_later(op->pending,
-						NT_STATUS_NO_MEMORY);
+			smb2_pending_end(op->pending, NT_STATUS_NO_MEMORY);
 			continue;
 		}
 		op->pending = NULL;
@@ -282,7 +282,7 @@ static void held_file_zero(struct tevent_req *subreq)
 			op->released = true;
 			continue;
 		}
-		smb2_pending_fail(op->pending, NT_STATUS_PURGE_FAILED);
+		smb2_pending_end(op->pending, NT_STATUS_PURGE_FAILED);
 	}
 	held_file_run(file);
 }
@@ -370,7 +370,7 @@ void held_ops_close(struct held_ops *ops, const struct files_struct *fsp)
 	struct held_op *op = NULL;
 
 	while ((op = held_ops_first_of(ops, fsp)) != NULL) {
-		smb2_pending_cancel(op->pending);
+		smb2_pending_end(op->pending, NT_STATUS_CANCELLED);
 	}
 }
 

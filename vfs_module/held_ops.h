@@ -49,8 +49,8 @@ void held_ops_close(struct held_ops *ops, const struct files_struct *fsp);
  * own context or a child of it, smb2req its request.
  *
  * The request finishes, with success, when the operation may be done; free it
- * when it was done. When the operation is not to be done at all, the client
- * is answered from here and the request never finishes.
+ * when it was done. When the operation is not to be done at all it fails, and
+ * the status that the client sees has been seen to.
  */
 struct tevent_req *held_op_send(TALLOC_CTX *mem_ctx,
 				struct tevent_context *ev,

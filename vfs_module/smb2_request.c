@@ -380,13 +380,15 @@ static void smb2_exact_status_cleanup(struct tevent_req *req,
 	TALLOC_FREE(exact);
 
 	/*
-	 * Failing it again calls no callback from here. Of a request that
-	 * went asynchronous smbd calls it, and that frees the request, once
-	 * this function has returned.
+	 * Of a request that went asynchronous smbd's callback is set, and
+	 * frees it. So it must not be called for this failure, which is
+	 * within the other, nor for that one before everybody on the stack
+	 * has done with the request.
 	 */
 	smb2req = smb2_request_of_layer(req);
 	tevent_req_defer_callback(req, smb2req->sconn->ev_ctx);
 	tevent_req_nterror(req, status);
+	tevent_req_defer_callback(req, smb2req->sconn->ev_ctx);
 }
 
 static bool smb2_fail_req(struct tevent_req *req, NTSTATUS status)
@@ -396,13 +398,27 @@ static bool smb2_fail_req(struct tevent_req *req, NTSTATUS status)
 	if (req == NULL) {
 		return false;
 	}
-	exact = talloc(req, struct smb2_exact_status);
+	exact = talloc_get_type(smb2_find_child(req, smb2_is_exact_status),
+				struct smb2_exact_status);
+	if (exact == NULL) {
+		exact = talloc(req, struct smb2_exact_status);
+	}
 	if (exact == NULL) {
 		return false;
 	}
 	exact->status = status;
 	tevent_req_set_cleanup_fn(req, smb2_exact_status_cleanup);
 	return true;
+}
+
+bool smb2_request_fail(struct smbd_smb2_request *smb2req, NTSTATUS status)
+{
+	struct tevent_req *req = smb2req->subreq;
+
+	if (req == NULL) {
+		req = smb2_find_child(smb2req, smb2_is_layer_req);
+	}
+	return smb2_fail_req(req, status);
 }
 
 bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status)
@@ -426,10 +442,9 @@ bool smb2_request_fail_rename(struct connection_struct *conn,
 struct smb2_pending {
 	struct smb2_pending *prev, *next;
 
-	struct tevent_context *ev;
 	struct smbd_smb2_request *smb2req;
 	struct files_struct *fsp;
-	void (*ended)(void *private_data);
+	void (*ended)(NTSTATUS status, void *private_data);
 	void *private_data;
 
 	struct tevent_immediate *im;
@@ -437,9 +452,6 @@ struct smb2_pending {
 	struct tevent_req *layer_req; /* of the SMB2 layer */
 	struct tevent_req *aio_req;   /* what fsp->aio_requests had */
 	bool parked;		      /* and has no more */
-	/* What the event is for: */
-	bool fail;
-	NTSTATUS status;
 };
 
 static bool smb2_is_aio_link(void *child)
@@ -483,36 +495,14 @@ static int smb2_pending_destructor(struct smb2_pending *p)
 	return 0;
 }
 
-/*
- * Answer the client. The request of the SMB2 layer is failed; the chain of
- * requests between it and the module never finishes, it is freed.
- */
-static void smb2_pending_end(struct smb2_pending *p,
-			     NTSTATUS status,
-			     bool from_smbd)
+void smb2_pending_end(struct smb2_pending *p, NTSTATUS status)
 {
-	struct tevent_req *layer_req = p->layer_req;
-	struct tevent_req *aio_req = p->aio_req;
-	struct tevent_context *ev = p->smb2req->sconn->ev_ctx;
+	void (*ended)(NTSTATUS status, void *private_data) = p->ended;
+	void *private_data = p->private_data;
 
-	if (layer_req == NULL) {
-		/* Before the first event smbd has not yet said who it is. */
-		layer_req = p->smb2req->subreq;
-	}
-
-	p->ended(p->private_data);
+	smb2_request_fail(p->smb2req, status);
 	TALLOC_FREE(p);
-
-	if (aio_req != layer_req) {
-		/* A WRITE's; that of an IOCTL is the SMB2 layer's itself. */
-		TALLOC_FREE(aio_req);
-	}
-
-	if (from_smbd) {
-		/* smbd is walking its list of requests: answer later. */
-		tevent_req_defer_callback(layer_req, ev);
-	}
-	tevent_req_nterror(layer_req, status);
+	ended(status, private_data);
 }
 
 static bool smb2_pending_cancel_fn(struct tevent_req *req)
@@ -521,7 +511,7 @@ static bool smb2_pending_cancel_fn(struct tevent_req *req)
 
 	for (p = smb2_pendings; p != NULL; p = p->next) {
 		if (p->layer_req == req) {
-			smb2_pending_end(p, NT_STATUS_CANCELLED, true);
+			smb2_pending_end(p, NT_STATUS_CANCELLED);
 			return true;
 		}
 	}
@@ -552,11 +542,6 @@ static void smb2_pending_event(struct tevent_context *ev,
 		return;
 	}
 
-	if (p->fail) {
-		smb2_pending_end(p, p->status, false);
-		return;
-	}
-
 	tevent_req_set_cancel_fn(p->layer_req, smb2_pending_cancel_fn);
 	smb2_pending_park(p);
 }
@@ -565,7 +550,8 @@ struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
 				       struct tevent_context *ev,
 				       struct smbd_smb2_request *smb2req,
 				       struct files_struct *fsp,
-				       void (*ended)(void *private_data),
+				       void (*ended)(NTSTATUS status,
+						     void *private_data),
 				       void *private_data)
 {
 	struct smb2_pending *p = NULL;
@@ -575,7 +561,6 @@ struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
 		return NULL;
 	}
 	*p = (struct smb2_pending) {
-		.ev = ev,
 		.smb2req = smb2req,
 		.fsp = fsp,
 		.ended = ended,
@@ -590,21 +575,4 @@ struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
 	talloc_set_destructor(p, smb2_pending_destructor);
 	tevent_schedule_immediate(p->im, ev, smb2_pending_event, p);
 	return p;
-}
-
-void smb2_pending_fail(struct smb2_pending *p, NTSTATUS status)
-{
-	smb2_pending_end(p, status, false);
-}
-
-void smb2_pending_cancel(struct smb2_pending *p)
-{
-	smb2_pending_end(p, NT_STATUS_CANCELLED, true);
-}
-
-void smb2_pending_fail_later(struct smb2_pending *p, NTSTATUS status)
-{
-	p->fail = true;
-	p->status = status;
-	tevent_schedule_immediate(p->im, p->ev, smb2_pending_event, p);
 }

@@ -60,9 +60,14 @@ bool smb2_request_is_unbuffered_write(struct smbd_smb2_request *smb2req);
 bool smb2_request_can_wait(struct smbd_smb2_request *smb2req);
 
 /*
- * For a VFS function that is about to fail while the request on fsp is being
- * processed: let the client see this status instead of what the errno maps
- * to. False: there is no such request (SMB1, an open of smbd's own), the
+ * The VFS function that serves the request is about to fail: let the client
+ * see this status instead of what the errno maps to. False: no memory.
+ */
+bool smb2_request_fail(struct smbd_smb2_request *smb2req, NTSTATUS status);
+
+/*
+ * The same for a VFS function that has no request, but the open of the one
+ * that is being processed. False: there is no such request (SMB1, an open of smbd's own), the
  * client gets the errno's status.
  */
 bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status);
@@ -79,8 +84,9 @@ bool smb2_request_fail_rename(struct connection_struct *conn,
  * A request that stays pending in the module, in a VFS function that has
  * returned an unfinished tevent_req. It can be ended from outside, by SMB2
  * CANCEL, by the close of its handle, tree or session: then ended() is
- * called, which must see to it that the tevent_req stays unfinished, and the
- * client gets NT_STATUS_CANCELLED.
+ * called, which must finish the tevent_req with an error. The modules above
+ * this one, which have a state of their own for it, and smbd see it fail; the
+ * client gets the status.
  *
  * Lives on mem_ctx, the VFS function's own or a child of it.
  */
@@ -89,7 +95,8 @@ struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
 				       struct tevent_context *ev,
 				       struct smbd_smb2_request *smb2req,
 				       struct files_struct *fsp,
-				       void (*ended)(void *private_data),
+				       void (*ended)(NTSTATUS status,
+						     void *private_data),
 				       void *private_data);
 
 /*
@@ -99,19 +106,10 @@ struct smb2_pending *smb2_request_pend(TALLOC_CTX *mem_ctx,
 bool smb2_pending_resume(struct smb2_pending *pending);
 
 /*
- * End it with a status. The tevent_req is gone with everything on it when the
- * function returns. For use from an event, never from within the VFS
- * function.
+ * End it with a status. pending is gone, and all that depends on the
+ * tevent_req; the client is answered from the next turn of the event loop. For
+ * use from another event or VFS function than the one that made it.
  */
-void smb2_pending_fail(struct smb2_pending *pending, NTSTATUS status);
-
-/*
- * End it with NT_STATUS_CANCELLED, from within any VFS function: the client
- * is answered from the next turn of the event loop.
- */
-void smb2_pending_cancel(struct smb2_pending *pending);
-
-/* The same as smb2_pending_fail(), from the next turn of the event loop. */
-void smb2_pending_fail_later(struct smb2_pending *pending, NTSTATUS status);
+void smb2_pending_end(struct smb2_pending *pending, NTSTATUS status);
 
 #endif /* VFS_UDF_SMB2_REQUEST_H */

@@ -6,7 +6,8 @@
  * there since.
  *
  * What lies below an orphaned directory keeps its name there; of streams and
- * attributes the file is the orphan.
+ * attributes the file is the orphan. Of directories that lead to each other in
+ * a circle one gets a name, too: then ".." says which of its names is right.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,6 +25,15 @@ struct orphan {
 	uint8_t file_type;
 	bool whole;   /* all its blocks are lost ones, and no other's */
 	bool has_way; /* another orphan leads to it */
+	size_t way;   /* the last one that does */
+	bool reached; /* by way of one that gets a name, or needs none */
+	size_t visit; /* the search for a circle that came here last */
+};
+
+/* An orphan leads to another one. */
+struct way {
+	size_t from;
+	size_t to;
 };
 
 struct orphans {
@@ -33,6 +43,9 @@ struct orphans {
 	struct orphan *list; /* by lbn */
 	size_t count;
 	size_t capacity;
+	struct way *ways; /* by from */
+	size_t way_count;
+	size_t way_capacity;
 	uint8_t *block;
 };
 
@@ -255,8 +268,33 @@ static int claim_orphan(struct orphans *orphans, struct orphan *orphan)
 	return ret == -ENOMEM ? ret : 0;
 }
 
+static void add_way(struct orphans *orphans, size_t from, size_t to)
+{
+	if (orphans->way_count == orphans->way_capacity) {
+		size_t capacity = orphans->way_capacity == 0
+					  ? 64
+					  : orphans->way_capacity * 2;
+		struct way *ways = NULL;
+
+		ways = reallocarray(orphans->ways, capacity, sizeof(*ways));
+		if (ways == NULL) {
+			orphans->check->no_memory = true;
+			return;
+		}
+		orphans->ways = ways;
+		orphans->way_capacity = capacity;
+	}
+	/* They come in the order of the list, so they are sorted. */
+	orphans->ways[orphans->way_count] = (struct way){
+		.from = from,
+		.to = to,
+	};
+	orphans->way_count++;
+}
+
 /* An orphan leads to this ICB. False: which cannot be saved. */
-static bool note_way(struct orphans *orphans, const struct udf_ad *ad)
+static bool note_way(struct orphans *orphans, const struct orphan *from,
+		     const struct udf_ad *ad)
 {
 	const struct udf_volume_info *info = orphans->check->info;
 	struct orphan *orphan = NULL;
@@ -270,6 +308,8 @@ static bool note_way(struct orphans *orphans, const struct udf_ad *ad)
 		return false;
 	}
 	orphan->has_way = true;
+	orphan->way = (size_t)(from - orphans->list);
+	add_way(orphans, orphan->way, (size_t)(orphan - orphans->list));
 	return true;
 }
 
@@ -284,7 +324,7 @@ static void note_part(struct orphans *orphans, const struct orphan *orphan,
 		.offset = which,
 	};
 
-	if (ad->length > 0 && !note_way(orphans, ad) &&
+	if (ad->length > 0 && !note_way(orphans, orphan, ad) &&
 	    !orphans->check->summary->unreadable) {
 		udf_check_fix(orphans->check, &step, 0, NULL,
 			      "the file in block %u has no %s any more: they "
@@ -304,7 +344,7 @@ static void note_name(struct orphans *orphans, const struct orphan *orphan,
 		.offset = offset,
 	};
 
-	if (!note_way(orphans, &fid->icb) &&
+	if (!note_way(orphans, orphan, &fid->icb) &&
 	    !orphans->check->summary->unreadable) {
 		udf_check_fix(orphans->check, &step, 0, NULL,
 			      "the directory in block %u loses a name: it "
@@ -463,6 +503,107 @@ static bool may_have_name(const struct orphan *orphan)
 	       orphan->file_type != UDF_FT_EXTENDED_ATTRIBUTES;
 }
 
+/* The first way from an orphan on. */
+static size_t first_way(const struct orphans *orphans, size_t from)
+{
+	size_t low = 0;
+	size_t high = orphans->way_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (orphans->ways[middle].from < from) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+/* All that an orphan leads to is reached. todo has room for all orphans. */
+static void reach(struct orphans *orphans, size_t start, size_t *todo)
+{
+	size_t count = 1;
+
+	orphans->list[start].reached = true;
+	todo[0] = start;
+	while (count > 0) {
+		size_t from = todo[count - 1];
+		size_t i = first_way(orphans, from);
+
+		count--;
+		while (i < orphans->way_count &&
+		       orphans->ways[i].from == from) {
+			size_t to = orphans->ways[i].to;
+
+			i++;
+			if (!orphans->list[to].reached) {
+				orphans->list[to].reached = true;
+				todo[count] = to;
+				count++;
+			}
+		}
+	}
+}
+
+/*
+ * One of those in the circle that leads to an orphan nothing else leads to:
+ * the way back from there ends in it. SIZE_MAX: none can have a name.
+ */
+static size_t find_circle(struct orphans *orphans, size_t start)
+{
+	const size_t visit = start + 1;
+	size_t at = start;
+	size_t first = 0;
+
+	while (orphans->list[at].visit != visit) {
+		orphans->list[at].visit = visit;
+		at = orphans->list[at].way;
+	}
+	first = at;
+	while (!may_have_name(&orphans->list[at])) {
+		at = orphans->list[at].way;
+		if (at == first) {
+			return SIZE_MAX;
+		}
+	}
+	return at;
+}
+
+/* Of each circle that nothing leads to let one have no way to it. */
+static int open_circles(struct orphans *orphans)
+{
+	size_t *todo = calloc(orphans->count + 1, sizeof(*todo));
+	size_t i = 0;
+
+	if (todo == NULL) {
+		return -ENOMEM;
+	}
+	for (i = 0; i < orphans->count; i++) {
+		if (orphans->list[i].whole && !orphans->list[i].has_way) {
+			reach(orphans, i, todo);
+		}
+	}
+	for (i = 0; i < orphans->count; i++) {
+		const struct orphan *orphan = &orphans->list[i];
+		size_t one = 0;
+
+		if (!orphan->whole || orphan->reached) {
+			continue;
+		}
+		one = find_circle(orphans, i);
+		if (one != SIZE_MAX) {
+			orphans->list[one].has_way = false;
+			reach(orphans, one, todo);
+		} else {
+			reach(orphans, i, todo);
+		}
+	}
+	free(todo);
+	return 0;
+}
+
 static int judge(struct orphans *orphans)
 {
 	size_t i = 0;
@@ -476,6 +617,9 @@ static int judge(struct orphans *orphans)
 	}
 	for (i = 0; i < orphans->count && ret == 0; i++) {
 		ret = follow(orphans, &orphans->list[i], true);
+	}
+	if (ret == 0) {
+		ret = open_circles(orphans);
 	}
 	for (i = 0; i < orphans->count && ret == 0; i++) {
 		const struct orphan *orphan = &orphans->list[i];
@@ -506,6 +650,7 @@ int udf_check_orphans(struct udf_check *check)
 		}
 	}
 	free(orphans.list);
+	free(orphans.ways);
 	free(orphans.block);
 	return ret;
 }

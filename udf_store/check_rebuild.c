@@ -149,6 +149,31 @@ static int note_icb(void *private_data, uint32_t lbn, const struct udf_icb *icb)
 	return ret == -ENOMEM ? ret : 0;
 }
 
+static int note_run(void *private_data, const char *name, uint32_t lbn,
+		    uint32_t count)
+{
+	struct search *search = private_data;
+
+	(void)name;
+	search->place_is_taken |= covers(lbn, count, search->place);
+	return 0;
+}
+
+/* What is the volume's own has no ICB. */
+static int note_volume(struct search *search)
+{
+	const struct udf_check *check = search->tree->check;
+	const struct udf_volume_info *info = check->info;
+
+	search->place_is_taken |=
+		covers(info->space_bitmap_block,
+		       info->space_bitmap_bytes / info->block_size +
+			       (info->space_bitmap_bytes % info->block_size !=
+				0),
+		       search->place);
+	return udf_volume_metadata_runs(check->volume, note_run, search);
+}
+
 /* Look at all that is in use. -ENOMEM, -ECANCELED. */
 static int search_all(struct tree *tree, uint32_t place, struct search *search)
 {
@@ -161,6 +186,9 @@ static int search_all(struct tree *tree, uint32_t place, struct search *search)
 		.block = malloc(tree->check->info->block_size),
 	};
 	if (taken != NULL && search->block != NULL) {
+		ret = note_volume(search);
+	}
+	if (ret == 0) {
 		ret = udf_check_scan(tree->check, taken, note_icb, search);
 	}
 	free(taken);

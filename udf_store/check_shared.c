@@ -126,8 +126,7 @@ static int claim_blocks(struct shared *shared, const struct claim *claim)
 	return ret;
 }
 
-/* The blocks in it are bad: its place is all there is to it. */
-static bool is_defects(const struct tree *tree, size_t index)
+bool tree_is_defects(const struct tree *tree, size_t index)
 {
 	const struct node *node = &tree->nodes[index];
 	const struct node *parent = NULL;
@@ -148,7 +147,7 @@ static enum rank data_rank(const struct tree *tree, size_t index)
 {
 	const struct node *node = &tree->nodes[index];
 
-	if (node->cut_at != UINT64_MAX || is_defects(tree, index)) {
+	if (node->cut_at != UINT64_MAX || tree_is_defects(tree, index)) {
 		return RANK_FIXED;
 	}
 	return node->is_directory ? RANK_DIRECTORY : RANK_DATA;
@@ -190,7 +189,6 @@ static int claim_extents(struct shared *shared, size_t index,
 static int claim_node(struct shared *shared, size_t index)
 {
 	struct tree *tree = shared->tree;
-	const struct udf_volume_info *info = tree->check->info;
 	const struct node *node = &tree->nodes[index];
 	const struct claim claim = {
 		.rank = RANK_ICB,
@@ -208,10 +206,7 @@ static int claim_node(struct shared *shared, size_t index)
 	}
 	ret = claim_blocks(shared, &claim);
 	if (ret < 0 || node->unreadable ||
-	    udf_volume_read(tree->check->volume, node->lbn, 1, tree->block) <
-		    0 ||
-	    decode_icb(tree->block, info->block_size,
-		       udf_volume_location(info, node->lbn).block, &icb) < 0 ||
+	    tree_read_icb(tree, index, tree->block, &icb) < 0 ||
 	    (icb.icbtag.flags & UDF_ICB_AD_MASK) == UDF_AD_IN_ICB) {
 		return ret;
 	}
@@ -537,7 +532,8 @@ static int plan_node(struct shared *shared, size_t first, size_t end)
 }
 
 /* The first conflict behind those of the same node, and of the same keeper. */
-static size_t end_of(const struct shared *shared, size_t first, bool same_keeper)
+static size_t end_of(const struct shared *shared, size_t first,
+		     bool same_keeper)
 {
 	const struct conflict *conflict = &shared->conflicts[first];
 	size_t end = first + 1;

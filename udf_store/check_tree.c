@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "check_tree.h"
 #include "ecma167.h"
 #include "osta.h"
@@ -50,6 +51,22 @@ void tree_found(struct tree *tree, enum udf_finding_kind kind,
 {
 	udf_check_found(tree->check, kind, severity, tree_path(tree, index),
 			tree->nodes[index].lbn, "%s", text);
+}
+
+int tree_read_icb(struct tree *tree, size_t index, uint8_t *block,
+		  struct udf_icb *icb)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	const struct node *node = &tree->nodes[index];
+	uint32_t location = udf_volume_location(info, node->lbn).block;
+	int ret = udf_volume_read(tree->check->volume, node->lbn, 1, block);
+
+	if (ret == 0 && node->icb_mended) {
+		ret = mend_tag(block, info->block_size, get_le16(block),
+			       location);
+	}
+	return ret < 0 ? ret
+		       : decode_icb(block, info->block_size, location, icb);
 }
 
 static int slots_grow(struct tree *tree)
@@ -141,6 +158,46 @@ static int add_node(struct tree *tree, uint32_t lbn, size_t parent,
 static int queue_part(struct tree *tree, size_t index, const struct udf_ad *ad,
 		      const char *what);
 
+/*
+ * A node's ICB cannot be decoded; or it can be, but for its checksums: 0, and
+ * it is in block, with others. -EUCLEAN, -EIO: as ret says.
+ */
+static int damaged_icb(struct tree *tree, size_t index, int ret, uint8_t *block,
+		       struct udf_icb *icb)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	struct node *node = &tree->nodes[index];
+	struct udf_repair_step step = {
+		.action = UDF_REPAIR_WRITE,
+		.lbn = node->lbn,
+		.bytes = block,
+	};
+
+	if (ret == -EUCLEAN && tree_mend_icb(tree, index, block)) {
+		node->icb_mended = true;
+		udf_check_found(tree->check, UDF_FINDING_ICB,
+				UDF_FINDING_ERROR, tree_path(tree, index),
+				node->lbn,
+				"the checksums of its ICB in block %u are "
+				"wrong, and nothing else of it seems to be",
+				node->lbn);
+		udf_check_fix(tree->check, &step, info->block_size,
+			      tree_path(tree, index),
+			      "its ICB gets new checksums, as all fields agree "
+			      "with the volume; times, owner and permissions "
+			      "may be wrong nonetheless");
+		return tree_read_icb(tree, index, block, icb);
+	}
+	node->unreadable = true;
+	node->icb_damaged = ret == -EUCLEAN;
+	udf_check_found(tree->check, UDF_FINDING_ICB, UDF_FINDING_ERROR,
+			tree_path(tree, index), node->lbn,
+			"its ICB in block %u %s", node->lbn,
+			node->icb_damaged ? "is damaged" : "cannot be read");
+	tree->check->summary->unreadable |= !node->icb_damaged;
+	return ret;
+}
+
 /* What an ICB says, at the first of its names. -ENOMEM. */
 static int check_icb(struct tree *tree, size_t index)
 {
@@ -155,22 +212,12 @@ static int check_icb(struct tree *tree, size_t index)
 	if (block == NULL) {
 		return -ENOMEM;
 	}
-	ret = udf_volume_read(tree->check->volume, node->lbn, 1, block);
-	if (ret == 0) {
-		ret = decode_icb(block, info->block_size,
-				 udf_volume_location(info, node->lbn).block,
-				 &icb);
-	}
+	ret = tree_read_icb(tree, index, block, &icb);
 	udf_check_use(tree->check, node->lbn, 1);
 	if (ret < 0) {
-		node->unreadable = true;
-		node->icb_damaged = ret == -EUCLEAN;
-		udf_check_found(tree->check, UDF_FINDING_ICB,
-				UDF_FINDING_ERROR, tree_path(tree, index),
-				node->lbn, "its ICB in block %u %s", node->lbn,
-				node->icb_damaged ? "is damaged"
-						  : "cannot be read");
-		tree->check->summary->unreadable |= !node->icb_damaged;
+		ret = damaged_icb(tree, index, ret, block, &icb);
+	}
+	if (ret < 0) {
 		free(block);
 		return 0;
 	}
@@ -271,11 +318,7 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 	size_t i = 0;
 	int ret = 0;
 
-	ret = udf_volume_read(volume, lbn, 1, tree->block);
-	if (ret == 0) {
-		ret = decode_icb(tree->block, info->block_size,
-				 udf_volume_location(info, lbn).block, &icb);
-	}
+	ret = tree_read_icb(tree, index, tree->block, &icb);
 	if (ret < 0) {
 		return ret;
 	}
@@ -374,7 +417,7 @@ static void fix_name(struct tree *tree, size_t directory, uint64_t offset,
 
 /* The node a name leads to, when nothing led there before. -ENOMEM. */
 static int add_named(struct tree *tree, size_t directory, const char *name,
-		     uint32_t lbn, size_t *index)
+		     const struct udf_fid *fid, uint32_t lbn, size_t *index)
 {
 	bool streams = tree->nodes[directory].is_stream_directory;
 	struct node *node = NULL;
@@ -383,7 +426,10 @@ static int add_named(struct tree *tree, size_t directory, const char *name,
 	if (ret < 0) {
 		return ret;
 	}
-	tree->nodes[*index].in_stream_directory = streams;
+	node = &tree->nodes[*index];
+	node->in_stream_directory = streams;
+	node->named_directory = (fid->characteristics & UDF_FID_DIRECTORY) != 0;
+	node->named_unique_id = fid->icb.unique_id;
 	ret = check_icb(tree, *index);
 	if (ret < 0) {
 		return ret;
@@ -432,7 +478,7 @@ static int check_name(struct tree *tree, size_t directory, uint64_t offset,
 	}
 	index = find_node(tree, lbn);
 	if (index == NO_NODE) {
-		ret = add_named(tree, directory, name, lbn, &index);
+		ret = add_named(tree, directory, name, fid, lbn, &index);
 		if (ret < 0) {
 			return ret;
 		}
@@ -713,7 +759,40 @@ static void fix_unique_id(struct tree *tree, size_t index)
 		      "it gets a unique id of its own");
 }
 
-/* Streams have their file's id; foreign writers may give none (0). */
+/* Is a node a file that has to have an id of its own? */
+static bool has_own_id(const struct tree *tree, size_t index)
+{
+	const struct node *node = &tree->nodes[index];
+
+	/* Streams have their file's. */
+	return node->name != NULL && !node->in_stream_directory &&
+	       !node->unreadable && !tree_is_defects(tree, index);
+}
+
+/*
+ * Files without a unique id (0), where others have one: with all of them it is
+ * a way of their writer, and does no harm.
+ */
+static void check_missing_ids(struct tree *tree, size_t with_id)
+{
+	size_t i = 0;
+
+	for (i = 0; i < tree->count; i++) {
+		if (!has_own_id(tree, i) || tree->nodes[i].unique_id != 0) {
+			continue;
+		}
+		if (with_id == 0) {
+			tree_found(tree, UDF_FINDING_UNIQUE_ID,
+				   UDF_FINDING_NOTE, i,
+				   "it has no unique id, like all files here");
+			return;
+		}
+		tree_found(tree, UDF_FINDING_UNIQUE_ID, UDF_FINDING_ERROR, i,
+			   "it has no unique id");
+		fix_unique_id(tree, i);
+	}
+}
+
 static int check_unique_ids(struct tree *tree)
 {
 	const struct node **sorted = NULL;
@@ -725,14 +804,12 @@ static int check_unique_ids(struct tree *tree)
 		return -ENOMEM;
 	}
 	for (i = 0; i < tree->count; i++) {
-		const struct node *node = &tree->nodes[i];
-
-		if (node->name != NULL && !node->in_stream_directory &&
-		    !node->unreadable && node->unique_id != 0) {
-			sorted[count] = node;
+		if (has_own_id(tree, i) && tree->nodes[i].unique_id != 0) {
+			sorted[count] = &tree->nodes[i];
 			count++;
 		}
 	}
+	check_missing_ids(tree, count);
 	qsort(sorted, count, sizeof(const struct node *), compare_ids);
 	for (i = 1; i < count; i++) {
 		size_t index = (size_t)(sorted[i] - tree->nodes);
@@ -824,6 +901,7 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 		       1) / info->block_size);
 	(void)udf_volume_metadata_runs(tree->check->volume, use_run,
 				       tree->check);
+	tree->tag_version = fsd->tag.version;
 	ret = add_node(tree, lbn, NO_NODE, NULL, &index);
 	if (ret == 0) {
 		tree->check->summary->directories++;
@@ -914,6 +992,7 @@ int udf_check_tree(struct udf_check *check)
 	}
 	free(tree.nodes);
 	free(tree.slots);
+	free(tree.taken);
 	free(tree.block);
 	return ret;
 }

@@ -21,11 +21,15 @@ struct node {
 	bool in_stream_directory;
 	bool unreadable;
 	bool icb_damaged; /* it was read, and is none */
+	bool icb_mended; /* it is one with other checksums (check_mend.c) */
 	uint64_t cut_at;  /* bytes its extents have before the first bad one;
 			   * UINT64_MAX: all are good */
 	uint16_t recorded_links;
 	uint32_t links; /* found */
 	uint64_t unique_id;
+	/* What its first name says; not of parts, which have none. */
+	uint32_t named_unique_id;
+	bool named_directory;
 	size_t parent; /* the first that names it; NO_NODE: the root */
 	char *name;    /* there */
 };
@@ -39,6 +43,8 @@ struct tree {
 	size_t slot_count;
 	size_t next_directory; /* nodes before it have been read */
 	uint8_t *block;
+	uint16_t tag_version; /* of the file set */
+	uint8_t *taken; /* udf_check_taken(), when it was needed; else NULL */
 	char path[PATH_MAX_SHOWN];
 };
 
@@ -66,15 +72,21 @@ struct extents {
  * is good until the next call. */
 const char *tree_path(struct tree *tree, size_t index);
 
+/*
+ * The ICB of a node, in block. -EUCLEAN: there is none; -EIO.
+ */
+int tree_read_icb(struct tree *tree, size_t index, uint8_t *block,
+		  struct udf_icb *icb);
+
 /* A finding about a node. */
 void tree_found(struct tree *tree, enum udf_finding_kind kind,
 		enum udf_finding_severity severity, size_t index,
 		const char *text);
 
 /*
- * All extents of the file with an ICB at lbn, and its AEDs; tree_free_extents() them. -EUCLEAN: a
- * descriptor leads nowhere, in a circle or to no AED; what comes before it is
- * in extents. -EIO, -ENOMEM.
+ * All extents of the file with an ICB at lbn, and its AEDs;
+ * tree_free_extents() them. -EUCLEAN: a descriptor leads nowhere, in a circle
+ * or to no AED; what comes before it is in extents. -EIO, -ENOMEM.
  */
 int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
 		  struct extents *extents);
@@ -86,6 +98,12 @@ void tree_free_extents(struct extents *extents);
  */
 int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 		 struct extents *extents);
+
+/*
+ * check_mend.c: may the ICB of a node, which is damaged, get new checksums?
+ * block is as it was read; it has them then.
+ */
+bool tree_mend_icb(struct tree *tree, size_t index, uint8_t *block);
 
 /*
  * check_rebuild.c: what to write in the place of a File Set Descriptor, or of
@@ -105,5 +123,11 @@ int tree_rebuild_directory(struct tree *tree, size_t index,
  * that have them. file_set_end: the block behind the file set. -ENOMEM.
  */
 int tree_shared(struct tree *tree, uint32_t file_set_end);
+
+/*
+ * Is a node the Non-Allocatable Space (UDF 2.3.13)? The blocks in it are bad:
+ * its place is all there is to it.
+ */
+bool tree_is_defects(const struct tree *tree, size_t index);
 
 #endif /* UDF_STORE_CHECK_TREE_H */

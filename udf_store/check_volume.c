@@ -653,20 +653,26 @@ static bool extents_overlap(const struct volume_check *v,
 	       other->location < one->location + one->length / v->block_size;
 }
 
-/* Has it what a mount needs of it? */
-static bool is_complete(const struct sequence *sequence)
+/* Has it what a mount needs of it (vds.c)? */
+static bool is_complete(const struct volume_check *v,
+			const struct sequence *sequence)
 {
-	bool has_pvd = false;
-	bool has_lvd = false;
-	bool has_pd = false;
-	size_t i = 0;
+	const struct descriptor *d = find_descriptor(sequence, UDF_TAG_LVD, 0);
+	struct udf_lvd lvd = {0};
+	uint32_t i = 0;
 
-	for (i = 0; i < sequence->count; i++) {
-		has_pvd |= sequence->descriptors[i].id == UDF_TAG_PVD;
-		has_lvd |= sequence->descriptors[i].id == UDF_TAG_LVD;
-		has_pd |= sequence->descriptors[i].id == UDF_TAG_PD;
+	if (d == NULL || find_descriptor(sequence, UDF_TAG_PVD, 0) == NULL ||
+	    decode_lvd(d->block, v->block_size, UDF_ANY_LOCATION, &lvd) < 0) {
+		return false;
 	}
-	return has_pvd && has_lvd && has_pd;
+	for (i = 0; i < lvd.map_count; i++) {
+		if (lvd.maps[i].kind != UDF_MAP_UNKNOWN &&
+		    find_descriptor(sequence, UDF_TAG_PD,
+				    lvd.maps[i].partition_number) == NULL) {
+			return false;
+		}
+	}
+	return lvd.map_count > 0;
 }
 
 static int check_sequences(struct volume_check *v)
@@ -694,7 +700,7 @@ static int check_sequences(struct volume_check *v)
 	if (ret < 0) {
 		return ret;
 	}
-	v->main.distrusted |= !is_complete(&v->main);
+	v->main.distrusted |= !is_complete(v, &v->main);
 	/* What prevails has to do so before a sequence is whole again. */
 	check_differences(v);
 	check_damaged(v, &v->main, &v->reserve);

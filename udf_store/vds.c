@@ -174,9 +174,35 @@ next:
 	return intact;
 }
 
+static bool has_partition(const struct udf_vds *vds, uint16_t number)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < vds->partitions; i++) {
+		if (vds->pd[i].number == number) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* All that is needed, the partitions of the logical volume among it. */
 static bool is_complete(const struct udf_vds *vds)
 {
-	return vds->has_pvd && vds->has_lvd && vds->partitions > 0;
+	uint32_t i = 0;
+
+	if (!vds->has_pvd || !vds->has_lvd || vds->partitions == 0) {
+		return false;
+	}
+	for (i = 0; i < vds->lvd.map_count; i++) {
+		const struct udf_partition_map *map = &vds->lvd.maps[i];
+
+		if (map->kind != UDF_MAP_UNKNOWN &&
+		    !has_partition(vds, map->partition_number)) {
+			return false;
+		}
+	}
+	return true;
 }
 
 /* Read the sequences of an anchor: the main one and, if need be, the other. */

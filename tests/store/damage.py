@@ -23,7 +23,9 @@ DAMAGES = (
     ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 0),
     ('shared_block', 1), ('shared_icb', 2), ('shared_directory', 1),
     ('shared_twice', 2), ('root_lost', 0), ('file_set_lost', 0),
-    ('file_set_checksum', 0), ('system_streams_lost', 0), ('anchors', 0), ('everything', 1),
+    ('file_set_checksum', 0), ('system_streams_lost', 0), ('anchors', 0),
+    ('no_unique_id', 0), ('circle', 0), ('icb_checksum', 0),
+    ('directory_checksum', 0), ('root_checksum', 0), ('everything', 1),
 )
 
 
@@ -269,6 +271,73 @@ class Damage:
         lbn, _ = self.find_icb(lambda icb: icb.file_type == 13 and
                                not self.is_below_root(icb))
         self.volume.put(lbn, bytes(self.volume.size))
+
+    def no_unique_id(self):
+        lbn, icb = self.large_file()
+        icb.block[icb.header - 16:icb.header - 8] = bytes(8)
+        self.put_icb(lbn, icb)
+
+    def names(self, lbn):
+        """Each FID of a directory in one block or in its ICB: the block that
+        it is in, that block's bytes, and where it is in them."""
+        icb = repartition.Icb(self.volume.block(lbn))
+        block, at = icb.block, icb.ads_at
+        if not icb.embedded():
+            lbn = icb.extents()[0][1]
+            block, at = self.volume.block(lbn), 0
+        end = at + icb.size
+        while at < end:
+            yield lbn, block, at
+            name_length, = struct.unpack_from('<B', block, at + 19)
+            use_length, = struct.unpack_from('<H', block, at + 36)
+            at += (38 + name_length + use_length + 3) & ~3
+
+    def put_name(self, lbn, block, at):
+        length, = struct.unpack_from('<H', block, at + 10)
+        fid = block[at:at + 16 + length]
+        repartition.seal(fid, lbn)
+        block[at:at + 16 + length] = fid
+        if repartition.tag_of(block) in (repartition.TAG_FE,
+                                         repartition.TAG_EFE):
+            repartition.Icb(block).seal(lbn)
+        self.volume.put(lbn, block)
+
+    def circle(self):
+        """A directory has no name but in one that is below it."""
+        parent, _ = self.find_icb(
+            lambda icb: icb.file_type == 4 and not icb.embedded() and
+            self.is_below_root(icb))
+        below = deeper = None
+        for lbn, block, at in self.names(parent):
+            if block[at + 18] & 0x0E == 2:
+                below, = struct.unpack_from('<I', block, at + 24)
+                block[at + 18] |= 4
+                self.put_name(lbn, block, at)
+        for _, block, at in self.names(below):
+            if block[at + 18] & 0x0E == 2:
+                deeper, = struct.unpack_from('<I', block, at + 24)
+        for lbn, block, at in self.names(deeper):
+            if not block[at + 18] & 0x0C:
+                struct.pack_into('<I', block, at + 24, below)
+                block[at + 18] |= 2
+                self.put_name(lbn, block, at)
+
+    def icb_checksum(self):
+        lbn, icb = self.large_file()
+        icb.block[8] ^= 0xFF
+        self.volume.put(lbn, icb.block)
+
+    def directory_checksum(self):
+        lbn, icb = self.find_icb(
+            lambda icb: icb.file_type == 4 and not icb.embedded() and
+            self.is_below_root(icb))
+        icb.block[4] ^= 0xFF
+        self.volume.put(lbn, icb.block)
+
+    def root_checksum(self):
+        block = self.volume.block(self.root())
+        block[9] ^= 0x01
+        self.volume.put(self.root(), block)
 
     def everything(self):
         self.anchor()

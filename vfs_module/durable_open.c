@@ -7,6 +7,7 @@
 #include "reply_note.h"
 #include "vfs_udf.h"
 #include "smbd/fd_handle.h"
+#include "smbd/smbXsrv_open.h"
 #include "messages.h"
 
 NTSTATUS durable_open_disconnect(struct vfs_handle_struct *handle,
@@ -101,6 +102,38 @@ static NTSTATUS durable_open_restore(struct vfs_handle_struct *handle,
 						 &was_disabled);
 }
 
+/* A talloc destructor: whoever frees the open now must not. */
+static int durable_open_stay(struct smbXsrv_open *op)
+{
+	return -1;
+}
+
+/*
+ * A reconnect is refused after all: give the handle up in order, so that the
+ * client may try again. Closing the fsp frees its open too, which is the
+ * caller's: newer Samba frees it when a reconnect has failed, 4.17 with its
+ * table. What smbd's own destructor does is done here.
+ */
+static void durable_open_give_up(struct smb_request *smb1req,
+				 struct smbXsrv_open *op,
+				 struct files_struct **fsp)
+{
+	NTTIME now = timeval_to_nttime(&smb1req->request_time);
+	NTSTATUS status;
+
+	talloc_set_destructor(op, durable_open_stay);
+	status = close_file_free(smb1req, fsp, SHUTDOWN_CLOSE);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_WARNING("close_file_free: %s\n", nt_errstr(status));
+	}
+	/* Nothing is left to do if that was the end of a durable handle. */
+	status = smbXsrv_open_close(op, now);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_WARNING("smbXsrv_open_close: %s\n", nt_errstr(status));
+	}
+	talloc_set_destructor(op, NULL);
+}
+
 NTSTATUS durable_open_reconnect(struct vfs_handle_struct *handle,
 				struct smb_request *smb1req,
 				struct smbXsrv_open *op,
@@ -129,8 +162,7 @@ NTSTATUS durable_open_reconnect(struct vfs_handle_struct *handle,
 			"given back: %s\n",
 			fsp_str_dbg(*fsp),
 			nt_errstr(status));
-		/* Given up in order: the client may try again. */
-		close_file_free(smb1req, fsp, SHUTDOWN_CLOSE);
+		durable_open_give_up(smb1req, op, fsp);
 	}
 	return status;
 }

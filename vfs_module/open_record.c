@@ -27,6 +27,7 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 	DATA_BLOB raw = data_blob_const(value.dptr, value.dsize);
 	struct udf_open_state0 *record = NULL;
 	enum ndr_err_code ndr_err;
+	uint32_t version = 0;
 
 	if (raw.length == 0) {
 		record = talloc_zero(mem_ctx, struct udf_open_state0);
@@ -45,6 +46,18 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 		return NT_STATUS_OK;
 	}
 
+	/* It comes first. Decoding what follows a newer one says less. */
+	if (raw.length >= sizeof(version)) {
+		version = IVAL(raw.data, 0);
+	}
+	if (version != UDF_OPEN_STATE_VERSION_0) {
+		DBG_ERR("record of version %"PRIu32" (or damaged), known is "
+			"%u\n",
+			version,
+			UDF_OPEN_STATE_VERSION_0);
+		return NT_STATUS_REVISION_MISMATCH;
+	}
+
 	ndr_err = ndr_pull_struct_blob(
 		&raw,
 		mem_ctx,
@@ -55,12 +68,6 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 			raw.length,
 			ndr_map_error2string(ndr_err));
 		return ndr_map_error2ntstatus(ndr_err);
-	}
-	if (blob.version != UDF_OPEN_STATE_VERSION_0) {
-		DBG_ERR("record of version %u, known is %u\n",
-			(unsigned)blob.version,
-			UDF_OPEN_STATE_VERSION_0);
-		return NT_STATUS_REVISION_MISMATCH;
 	}
 	if (blob.info.info0 == NULL) {
 		DBG_ERR("record without content\n");

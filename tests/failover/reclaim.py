@@ -19,8 +19,14 @@ import tdb
 wire = durable.smb_client
 
 DATABASE = 'udf_open_state.tdb'
+# Samba's header of a record that may have a twin on disk, and how smbd opens
+# such a database.
+TWIN_HEADER = 16
+OPEN_FLAGS = tdb.CLEAR_IF_FIRST | tdb.INCOMPATIBLE_HASH | tdb.SEQNUM
 # The header that Samba puts before a record with watchers: none of them.
 NO_WATCHERS = bytes(4)
+
+REVISION_MISMATCH = 0xC0000059
 
 # More than a database has room for without growing.
 FULL_OPENS = 250
@@ -301,42 +307,64 @@ def check_unstored(tap, place):
     place.stop()
 
 
-def check_record(tap, place, server):
+def check_record(tap, place, server, persistent):
     """Records that a newer release wrote, or that are damaged."""
-    for name, damage, wanted in (
-            ('newer', newer_version, 'refused'),
-            ('damaged', lambda value: value[:len(value) // 2], 'refused'),
-            ('garbage', lambda value: NO_WATCHERS + os.urandom(90),
-             'refused'),
-            ('short count', lambda value: absurd(value, 1, 0xFFFFFFFF),
-             'refused'),
+    for name, damage in (
+            ('newer', newer_version),
+            ('damaged', lambda value: value[:len(value) // 2]),
+            ('garbage', lambda value: NO_WATCHERS + os.urandom(90)),
+            ('short count', lambda value: absurd(value, 1, 0xFFFFFFFF)),
             ('absurd size', lambda value: absurd(value, 0x7FFFFFFF,
-                                                 0x7FFFFFFF), 'refused'),
-            ('large size', lambda value: absurd(value, 1000000, 1000000),
-             'refused')):
+                                                 0x7FFFFFFF)),
+            ('large size', lambda value: absurd(value, 1000000, 1000000))):
         place.fill(name)
-        client = wire.Client(server, 'udf')
-        handle = client.open(name, wire.ALL)
+        client = durable.Client(server, 'udf')
+        handle = client.open_durable(name, persistent=persistent)
+        tap.equal(handle.persistent, persistent, f'{name}: a handle')
+        database = tdb.open(os.path.join(place.home, 'lock', DATABASE), 0,
+                            OPEN_FLAGS if persistent else 0, os.O_RDWR)
+        before = set(database.keys())
         tap.equal(handle.purge(wire.ENABLED), wire.SUCCESS,
                   f'{name}: a good record')
-        database = tdb.open(os.path.join(place.home, 'lock', DATABASE), 0,
-                            0, os.O_RDWR)
-        keys = [key for key in database.keys() if len(key) == 32]
-        changed = damage(database[keys[0]])
-        database[keys[0]] = changed
+        key, = set(database.keys()) - before
+        head = TWIN_HEADER if persistent else 0
+        stored = database[key]
+        changed = stored[:head] + damage(stored[head:])
+        database[key] = changed
         status = handle.purge(wire.ENABLED)
-        tap.result(status != wire.SUCCESS, f'{name}: {wanted}',
-                   hex(status))
-        tap.equal(database[keys[0]], changed, f'{name}: left alone')
+        tap.result(status != wire.SUCCESS, f'{name}: refused', hex(status))
+        if name == 'newer':
+            tap.equal(status, REVISION_MISMATCH, f'{name}: and why')
+        tap.equal(database[key], changed, f'{name}: left alone')
         tap.equal(handle.set_end_of_file(5), wire.PURGE_FAILED,
                   f'{name}: taken for counted')
         tap.result(len(handle.read(0, 10)) == 10, f'{name}: smbd lives')
-        del database[keys[0]]
-        database.close()
+        del database[key]
         tap.equal(handle.purge(wire.ENABLED), wire.SUCCESS,
                   f'{name}: good again when it is removed')
-        handle.close()
+        if persistent:
+            database[key] = changed
+            cases.kill_and_wait(cases.smbd_of(server, client))
+            check_refused_reclaim(tap, server, client, handle)
+            tap.equal(database[key], changed,
+                      f'{name}: left alone by a reclaim')
+            del database[key]
+        else:
+            handle.close()
         client.disconnect()
+        database.close()
+
+
+def check_refused_reclaim(tap, server, client, handle):
+    """No handle comes back with less than its client was promised."""
+    fresh = client.again(server)
+    fresh.sequence += 1
+    try:
+        fresh.reclaim(handle)
+        tap.result(False, f'{handle.name}: no reclaim')
+    except wire.Refused as error:
+        tap.result(True, f'{handle.name}: no reclaim ({error})')
+    fresh.disconnect()
 
 
 def absurd(value, size, count):
@@ -371,8 +399,14 @@ def main():
             check_killed_again(tap, place, server)
             server = check_stopped(tap, place, server)
         else:
-            check_record(tap, place, server)
+            check_record(tap, place, server, False)
         tap.equal(rig.panics(server), [], 'no smbd crashed')
+    if persistent:
+        with cases.Place(True) as place:
+            # A mutex in memory is not for this process to take.
+            server = place.start(f'dbwrap_tdb_mutexes:{DATABASE} = no')
+            check_record(tap, place, server, True)
+            tap.equal(rig.panics(server), [], 'records: no smbd crashed')
     with cases.Place(persistent) as place:
         check_unstored(tap, place)
     return tap.done()

@@ -28,6 +28,7 @@ EXAMPLE_SECONDS = 3
 MIB = 1 << 20
 VERIFY_BYTES = int(os.environ.get('VERIFY_MIB', '256')) * MIB
 FILE_BYTES = int(os.environ.get('FILE_MIB', '1024')) * MIB
+LISTINGS = 5
 FILES = int(os.environ.get('FILES', '10000'))
 LARGE_IMAGE = 1 << 40
 LARGE_SECONDS = 1.0
@@ -36,6 +37,14 @@ LARGE_SECONDS = 1.0
 def load(workload, path, count):
     """Seconds that file_load took."""
     return int(rig.run(FILE_LOAD, workload, path, str(count))) / 1e9
+
+
+def list_names(path, count):
+    """Seconds for a number of listings of a directory."""
+    began = time.monotonic()
+    for _ in range(LISTINGS):
+        assert len(os.listdir(path)) == count
+    return time.monotonic() - began
 
 
 def is_mounted(path):
@@ -252,12 +261,14 @@ def sequential(base_name, base, thing):
 
 
 def names(base_name, base, thing):
-    """Create, stat, unlink; and names that are not there."""
-    workloads = ('create', 'lookup', 'stat', 'unlink')
+    """Create, stat, list, unlink; and names that are not there."""
+    workloads = ('create', 'lookup', 'stat', 'list', 'unlink')
+    without_target = ('lookup', 'list')
     results = [Result(f'store.{workload}',
                       f'{FILES} files, {workload}: by {base_name}',
                       target_for(base_name,
-                                 None if workload == 'lookup' else 0.8))
+                                 None if workload in without_target
+                                 else 0.8))
                for workload in workloads]
     spent = {side: {workload: [] for workload in workloads}
              for side in (base, thing)}
@@ -266,7 +277,11 @@ def names(base_name, base, thing):
         for side in (base, thing, thing, base):
             path = new_directory(side, 'many')
             for workload in workloads:
-                spent[side][workload].append(load(workload, path, FILES))
+                if workload == 'list':
+                    seconds = list_names(path, FILES)
+                else:
+                    seconds = load(workload, path, FILES)
+                spent[side][workload].append(seconds)
             os.rmdir(path)
     for result, workload in zip(results, workloads):
         fed = {side: iter(spent[side][workload]) for side in spent}

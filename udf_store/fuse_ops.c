@@ -422,7 +422,8 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino,
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	fi->cache_readdir = 0;
+	/* All changes come through the kernel, which knows its listing old. */
+	fi->cache_readdir = 1;
 	if (fuse_reply_open(req, fi) < 0) {
 		handle_close(node, fi);
 	}

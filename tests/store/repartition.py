@@ -375,7 +375,7 @@ def put_integrity(volume, revision, free, sizes):
 
 
 def to_writable(source, target, block_size, duplicate=True, spare=512, unit=32,
-                revision=0x0250):
+                revision=0x0250, whole=False):
     """A volume with a metadata partition that can be written, with so many
     free blocks in it (or a few more, to make a whole number of units). Returns
     the blocks of the device that have the ICBs of its three files."""
@@ -388,8 +388,9 @@ def to_writable(source, target, block_size, duplicate=True, spare=512, unit=32,
     used = len(volume.metadata)
     total = -(-(used + spare) // unit) * unit
     volume.metadata += [bytes(block_size)] * (total - used)
-    # In two pieces, of which the second is before the first.
-    half = total // unit // 2 * unit
+    # In two pieces, of which the second is before the first; some readers
+    # want it whole.
+    half = 0 if whole else total // unit // 2 * unit
     pieces = [(0, half), (half, total - half)] if half else [(0, total)]
     half_way = bits.count // 2
     icbs = [bits.take(1, 1), bits.take(1, 1, half_way), bits.take(1, 1)]

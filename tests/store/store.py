@@ -125,10 +125,11 @@ def run_tests(main):
 
 # Images
 
-def make_image(path, form, megabytes=32, spare=None, unit=32):
+def make_image(path, form, megabytes=32, spare=None, unit=32, whole=False):
     """A new volume. mkudffs makes none with a metadata partition: that is put
     into one of 2.01, with so many free blocks (by default an eighth) and this
-    allocation unit. It grows, but does not become smaller again."""
+    allocation unit. It grows, but does not become smaller again. whole: the
+    metadata file is in one piece."""
     has_metadata = form.revision >= '2.50'
     revision = '2.01' if has_metadata else form.revision
     with open(path, 'wb') as file:
@@ -146,7 +147,7 @@ def make_image(path, form, megabytes=32, spare=None, unit=32):
                                 duplicate=form.revision == '2.50',
                                 spare=spare, unit=unit,
                                 revision=int(form.revision.replace('.', ''),
-                                             16))
+                                             16), whole=whole)
     return path
 
 

@@ -68,6 +68,72 @@ void purge_guard_note_brackets(struct udf_open *open, uint32_t brackets)
 	open->brackets = brackets;
 }
 
+/* May this client send it on this handle, and what does it say? */
+static NTSTATUS check_fsctl(struct vfs_handle_struct *handle,
+			    const struct files_struct *fsp,
+			    const uint8_t *in,
+			    uint32_t in_len,
+			    enum fsctl_purge_action *action)
+{
+	enum fsctl_codec_result decoded;
+
+	if ((fsp->access_mask & SEC_FILE_READ_DATA) == 0) {
+		return NT_STATUS_ACCESS_DENIED;
+	}
+	if (!user_may_purge(handle)) {
+		return NT_STATUS_ACCESS_DENIED;
+	}
+	if (fsp->fsp_flags.is_directory) {
+		return NT_STATUS_FILE_IS_A_DIRECTORY;
+	}
+	decoded = fsctl_codec_pull_purge(in, in_len, action);
+	switch (decoded) {
+	case FSCTL_CODEC_OK:
+		break;
+	case FSCTL_CODEC_SHORT:
+		return NT_STATUS_BUFFER_TOO_SMALL;
+	case FSCTL_CODEC_VALUE:
+		return NT_STATUS_INVALID_PARAMETER;
+	}
+	return NT_STATUS_OK;
+}
+
+/* The record was changed, or looked at: what does the open have to know? */
+static NTSTATUS note_result(struct files_struct *fsp,
+			    struct udf_open *open,
+			    const struct open_state_owner *owner,
+			    enum fsctl_purge_action action,
+			    enum purge_mode_result result)
+{
+	uint32_t brackets = open->brackets;
+
+	switch (result) {
+	case PURGE_MODE_COUNTED:
+		if (action == FSCTL_PURGE_ENABLE) {
+			brackets += 1;
+		} else if (brackets > 0) {
+			brackets -= 1;
+		}
+		purge_guard_note_brackets(open, brackets);
+		open->has_entry = true;
+		open->persistent_id = owner->persistent_id;
+		open->unsettled = true;
+		return NT_STATUS_OK;
+	case PURGE_MODE_REPLAYED:
+		return NT_STATUS_OK;
+	case PURGE_MODE_QUOTA:
+		DBG_NOTICE("%s: the client has %"PRIu64" brackets open, "
+			   "udf:max brackets allows no more\n",
+			   fsp_str_dbg(fsp),
+			   purge_guard_brackets);
+		return NT_STATUS_INSUFFICIENT_RESOURCES;
+	case PURGE_MODE_OVERFLOW:
+	case PURGE_MODE_UNDERFLOW:
+		break;
+	}
+	return NT_STATUS_INVALID_PARAMETER;
+}
+
 NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 			   struct files_struct *fsp,
 			   TALLOC_CTX *mem_ctx,
@@ -81,30 +147,14 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 	struct purge_mode_request request = { .action = PURGE_MODE_NONE };
 	struct open_state_owner owner;
 	enum fsctl_purge_action action = FSCTL_PURGE_DISABLE;
-	enum fsctl_codec_result decoded;
 	enum purge_mode_result result;
 	uint64_t serial = 0;
 	NTSTATUS status;
 
-	if ((fsp->access_mask & SEC_FILE_READ_DATA) == 0) {
-		return NT_STATUS_ACCESS_DENIED;
+	status = check_fsctl(handle, fsp, in, in_len, &action);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
 	}
-	if (!user_may_purge(handle)) {
-		return NT_STATUS_ACCESS_DENIED;
-	}
-	if (fsp->fsp_flags.is_directory) {
-		return NT_STATUS_FILE_IS_A_DIRECTORY;
-	}
-	decoded = fsctl_codec_pull_purge(in, in_len, &action);
-	switch (decoded) {
-	case FSCTL_CODEC_OK:
-		break;
-	case FSCTL_CODEC_SHORT:
-		return NT_STATUS_BUFFER_TOO_SMALL;
-	case FSCTL_CODEC_VALUE:
-		return NT_STATUS_INVALID_PARAMETER;
-	}
-
 	status = udf_open_get_key(handle, fsp, &open);
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
@@ -138,28 +188,9 @@ NTSTATUS purge_guard_fsctl(struct vfs_handle_struct *handle,
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
-
-	switch (result) {
-	case PURGE_MODE_COUNTED:
-		open->has_entry = true;
-		open->persistent_id = owner.persistent_id;
-		open->unsettled = true;
-		purge_guard_note_brackets(open,
-					  (action == FSCTL_PURGE_ENABLE)
-						  ? open->brackets + 1
-						  : MAX(open->brackets, 1) - 1);
-		break;
-	case PURGE_MODE_REPLAYED:
-		break;
-	case PURGE_MODE_QUOTA:
-		DBG_NOTICE("%s: the client has %"PRIu64" brackets open, "
-			   "udf:max brackets allows no more\n",
-			   fsp_str_dbg(fsp),
-			   purge_guard_brackets);
-		return NT_STATUS_INSUFFICIENT_RESOURCES;
-	case PURGE_MODE_OVERFLOW:
-	case PURGE_MODE_UNDERFLOW:
-		return NT_STATUS_INVALID_PARAMETER;
+	status = note_result(fsp, open, &owner, action, result);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
 	}
 
 	if (owner.persistent && smb2req != NULL) {
@@ -281,6 +312,16 @@ static enum page_cache_result purge_range(struct udf_conn *conn,
 	return look.result;
 }
 
+/* Is a WRITE unbuffered, by its open or by its own flag? */
+static bool is_unbuffered(const struct udf_open *open,
+			  struct smbd_smb2_request *smb2req)
+{
+	if (open != NULL && open->unbuffered) {
+		return true;
+	}
+	return smb2req != NULL && smb2_request_is_unbuffered_write(smb2req);
+}
+
 enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 					   struct files_struct *fsp,
 					   struct smbd_smb2_request *smb2req,
@@ -308,12 +349,7 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 	}
 
 	open = VFS_FETCH_FSP_EXTENSION(handle, fsp);
-	if (op == PURGE_GUARD_WRITE && open != NULL && open->unbuffered) {
-		op = PURGE_GUARD_WRITE_UNBUFFERED;
-	}
-	if (op == PURGE_GUARD_WRITE && smb2req != NULL &&
-	    smb2_request_is_unbuffered_write(smb2req))
-	{
+	if (op == PURGE_GUARD_WRITE && is_unbuffered(open, smb2req)) {
 		op = PURGE_GUARD_WRITE_UNBUFFERED;
 	}
 	rule = &purge_guard_rules[op];

@@ -140,6 +140,30 @@ static NTSTATUS udf_find_store(TALLOC_CTX *mem_ctx,
 	return status;
 }
 
+/* What the share's options say about operations that wait. */
+static void udf_get_held_options(int snum, struct held_ops_options *options)
+{
+	int timeout = 0;
+	int max_held = 0;
+	int action = UDF_HOLD_PROCEED;
+
+	timeout = lp_parm_int(snum,
+			      "udf",
+			      "hold timeout",
+			      UDF_HOLD_TIMEOUT_DEFAULT);
+	max_held = lp_parm_int(snum, "udf", "max held", UDF_MAX_HELD_DEFAULT);
+	action = lp_parm_enum(snum,
+			      "udf",
+			      "hold timeout action",
+			      udf_hold_actions,
+			      UDF_HOLD_PROCEED);
+	*options = (struct held_ops_options) {
+		.timeout = MAX(timeout, 0),
+		.fail_on_timeout = (action == UDF_HOLD_FAIL),
+		.max = MAX(max_held, 0),
+	};
+}
+
 static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 				struct udf_conn **_conn)
 {
@@ -149,9 +173,6 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 	struct udf_conn *conn = NULL;
 	struct held_list *list = NULL;
 	NTSTATUS status;
-	int action = UDF_HOLD_PROCEED;
-	int timeout = 0;
-	int max_held = 0;
 	int max_brackets = 0;
 
 	conn = talloc_zero(handle->conn, struct udf_conn);
@@ -181,26 +202,12 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 	away_opens_look_after(conn->state, msg_ctx);
 	reply_note_init(msg_ctx);
 
-	timeout = lp_parm_int(snum,
-			      "udf",
-			      "hold timeout",
-			      UDF_HOLD_TIMEOUT_DEFAULT);
-	max_held = lp_parm_int(snum, "udf", "max held", UDF_MAX_HELD_DEFAULT);
-	action = lp_parm_enum(snum,
-			      "udf",
-			      "hold timeout action",
-			      udf_hold_actions,
-			      UDF_HOLD_PROCEED);
-	options = (struct held_ops_options) {
-		.timeout = MAX(timeout, 0),
-		.fail_on_timeout = (action == UDF_HOLD_FAIL),
-		.max = MAX(max_held, 0),
-	};
 	status = held_list_init(&list);
 	if (!NT_STATUS_IS_OK(status)) {
 		DBG_WARNING("what is held is not listed: %s\n",
 			    nt_errstr(status));
 	}
+	udf_get_held_options(snum, &options);
 	conn->held = held_ops_create(conn, conn->state, list, &options);
 	if (conn->held == NULL) {
 		status = NT_STATUS_NO_MEMORY;

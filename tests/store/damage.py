@@ -25,7 +25,8 @@ DAMAGES = (
     ('shared_twice', 2), ('root_lost', 0), ('file_set_lost', 0),
     ('file_set_checksum', 0), ('system_streams_lost', 0), ('anchors', 0),
     ('no_unique_id', 0), ('circle', 0), ('icb_checksum', 0),
-    ('directory_checksum', 0), ('root_checksum', 0), ('everything', 1),
+    ('directory_checksum', 0), ('root_checksum', 0),
+    ('main_ends_early', 0), ('anchor_misleads', 0), ('partition_number', 0), ('everything', 1),
 )
 
 
@@ -217,6 +218,39 @@ class Damage:
 
     def main_sequence(self):
         number = self.volume.find(repartition.TAG_PD)[0]
+        self.volume.put_volume_block(number, b'\xff' * self.volume.size)
+
+    def main_ends_early(self):
+        """A mount follows the reserve sequence: what the main one says is
+        nothing to go by."""
+        number = self.volume.find(repartition.TAG_LVD)[0]
+        block = self.volume.volume_block(number)
+        struct.pack_into('<I', block, 252, 0x7FFFFFF0)
+        repartition.seal(block, number)
+        self.volume.put_volume_block(number, block)
+        number = self.volume.find(repartition.TAG_PD)[0]
+        self.volume.put_volume_block(number, bytes(self.volume.size))
+
+    def anchor_misleads(self):
+        """The first anchor has the reserve sequence where another anchor is,
+        and the main one does not do without it."""
+        number = self.volume.find(repartition.TAG_LVD)[0]
+        self.volume.put_volume_block(number, b'\xff' * self.volume.size)
+        block = self.volume.volume_block(repartition.AVDP_BLOCK)
+        struct.pack_into('<I', block, 28,
+                         len(self.volume.bytes) // self.volume.size - 1)
+        repartition.seal(block, repartition.AVDP_BLOCK)
+        self.volume.put_volume_block(repartition.AVDP_BLOCK, block)
+
+    def partition_number(self):
+        """The main sequence has no logical volume, and the descriptor of a
+        partition that is not in it: with the one it lacks the other."""
+        number = self.volume.find(repartition.TAG_PD)[0]
+        block = self.volume.volume_block(number)
+        struct.pack_into('<H', block, 22, 5)
+        repartition.seal(block, number)
+        self.volume.put_volume_block(number, block)
+        number = self.volume.find(repartition.TAG_LVD)[0]
         self.volume.put_volume_block(number, b'\xff' * self.volume.size)
 
     def integrity_gone(self):

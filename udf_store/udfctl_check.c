@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -26,6 +27,10 @@ enum {
 	EXIT_USAGE = 16,
 	EXIT_STOPPED = 32,
 };
+
+/* umount(8) returns before the udfd that it ends has closed the volume. */
+#define IN_USE_TRIES 60u
+#define IN_USE_PAUSE_NS (50L * 1000 * 1000)
 
 /* Findings of a kind that are shown; the rest is counted. */
 #define SHOWN_MAX 20u
@@ -169,21 +174,32 @@ static int check(const char *path, struct check_run *run,
 	return ret;
 }
 
-/* Does another process have it for writing? Its state is in memory then. */
+/*
+ * Does another process have it for writing, and keep it? Its state is in
+ * memory then.
+ */
 static bool is_in_use(const char *path)
 {
-	struct flock lock = {
-		.l_type = F_RDLCK,
-		.l_whence = SEEK_SET,
-	};
-	bool in_use = false;
+	const struct timespec pause = { .tv_nsec = IN_USE_PAUSE_NS };
+	bool in_use = true;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0) {
 		/* Opening the volume says why. */
 		return false;
 	}
-	in_use = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	for (unsigned int i = 0; in_use && i < IN_USE_TRIES; i++) {
+		struct flock lock = {
+			.l_type = F_RDLCK,
+			.l_whence = SEEK_SET,
+		};
+
+		if (i > 0) {
+			nanosleep(&pause, NULL);
+		}
+		in_use = fcntl(fd, F_OFD_GETLK, &lock) == 0 &&
+			 lock.l_type != F_UNLCK;
+	}
 	close(fd);
 	return in_use;
 }

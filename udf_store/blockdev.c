@@ -408,6 +408,36 @@ static int lock_for_writing(int fd)
 	return 0;
 }
 
+bool udf_blockdev_is_in_use(const char *path)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+	unsigned int tries = LOCK_TRIES;
+	bool in_use = true;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		return false;
+	}
+	while (in_use) {
+		struct flock lock = {
+			.l_type = F_RDLCK,
+			.l_whence = SEEK_SET,
+		};
+
+		in_use = fcntl(fd, F_OFD_GETLK, &lock) == 0 &&
+			 lock.l_type != F_UNLCK;
+		tries--;
+		if (tries == 0) {
+			break;
+		}
+		if (in_use) {
+			nanosleep(&pause, NULL);
+		}
+	}
+	close(fd);
+	return in_use;
+}
+
 /* An open for writing that the file or its file system does not allow. */
 static int error_of_open(int error, bool read_only)
 {

@@ -47,11 +47,19 @@ struct udf_blockdev {
  *
  * For writing, it is locked against other writers (an open file description
  * lock; O_EXCL on a block device as well). Errors: those of open(2);
- * -EBUSY, another process has it for writing; -EROFS, it cannot be opened for
- * writing; -EMEDIUMTYPE, neither a file nor a block device.
+ * -EBUSY, another process has had it for writing for three seconds; -EROFS, it
+ * cannot be opened for writing; -EMEDIUMTYPE, neither a file nor a block
+ * device.
  */
 int udf_blockdev_open(const char *path, bool read_only,
 		      struct udf_blockdev **dev);
+
+/*
+ * Does another process have it for writing, and keep it for three seconds? Its
+ * state is in that one's memory then. False also if it cannot be opened:
+ * opening the volume says why.
+ */
+bool udf_blockdev_is_in_use(const char *path);
 
 /* NULL is fine. */
 void udf_blockdev_close(struct udf_blockdev *dev);

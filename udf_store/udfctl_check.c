@@ -3,16 +3,15 @@
  * udfctl check: is a volume whole, and putting right what is not (repair.h).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "blockdev.h"
 #include "check.h"
 #include "repair.h"
 #include "udfctl.h"
@@ -27,10 +26,6 @@ enum {
 	EXIT_USAGE = 16,
 	EXIT_STOPPED = 32,
 };
-
-/* umount(8) returns before the udfd that it ends has closed the volume. */
-#define IN_USE_TRIES 60u
-#define IN_USE_PAUSE_NS (50L * 1000 * 1000)
 
 /* Findings of a kind that are shown; the rest is counted. */
 #define SHOWN_MAX 20u
@@ -172,36 +167,6 @@ static int check(const char *path, struct check_run *run,
 	}
 	free(log_path);
 	return ret;
-}
-
-/*
- * Does another process have it for writing, and keep it? Its state is in
- * memory then.
- */
-static bool is_in_use(const char *path)
-{
-	const struct timespec pause = { .tv_nsec = IN_USE_PAUSE_NS };
-	bool in_use = true;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0) {
-		/* Opening the volume says why. */
-		return false;
-	}
-	for (unsigned int i = 0; in_use && i < IN_USE_TRIES; i++) {
-		struct flock lock = {
-			.l_type = F_RDLCK,
-			.l_whence = SEEK_SET,
-		};
-
-		if (i > 0) {
-			nanosleep(&pause, NULL);
-		}
-		in_use = fcntl(fd, F_OFD_GETLK, &lock) == 0 &&
-			 lock.l_type != F_UNLCK;
-	}
-	close(fd);
-	return in_use;
 }
 
 static void print_summary(const struct check_run *run,
@@ -452,7 +417,7 @@ int udfctl_check(int argc, char **argv)
 	if (!udfctl_answers(path)) {
 		return EXIT_OPERATION;
 	}
-	if (is_in_use(path)) {
+	if (udf_blockdev_is_in_use(path)) {
 		fprintf(stderr,
 			"udfctl: %s: it is mounted, or another program writes "
 			"to it; unmount it first\n",

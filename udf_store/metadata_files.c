@@ -335,7 +335,8 @@ int udf_mapped_each_run(struct udf_mapped *mapped,
 }
 
 /* Are the blocks of two files the same ones, in the same order? */
-static bool tables_same(const struct udf_run_table *a, const struct udf_run_table *b)
+static bool tables_same(const struct udf_run_table *a,
+			const struct udf_run_table *b)
 {
 	if (a->blocks != b->blocks) {
 		return false;

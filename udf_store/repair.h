@@ -7,8 +7,8 @@
  * some, check again. The stages, in the order that makes each safe:
  *
  *   1. copies below the file system, from another copy: descriptors, anchors
- *      (or for what a search found, vds_search.c), sparing tables. Only blocks that hold nothing valid, or what is older,
- *      are written, one at a time.
+ *      (or for what a search found, vds_search.c), sparing tables. Only blocks
+ *      that hold nothing valid, or what is older, are written, one at a time.
  *   2. where the tree begins: a File Set Descriptor, a root or system stream
  *      directory that is damaged is made anew (check_rebuild.c).
  *   3. of files that have the same blocks all but one get a copy of them, so

@@ -951,7 +951,7 @@ static void run_free(struct udf_space *space, uint32_t lbn, uint32_t count)
 	}
 }
 
-/* Free a released run. A packet is bad as a whole, a block of metadata alone. */
+/* Free a released run. A packet is bad as a whole, metadata by the block. */
 static void released_free(struct udf_space *space, const struct udf_run *run)
 {
 	uint32_t packet = space->is_metadata ? 1 : space->info->packet_blocks;

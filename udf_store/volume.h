@@ -242,8 +242,8 @@ void udf_volume_settle(struct udf_volume *volume);
  * Before much is written: wait while there is too much that is not verified.
  * The memory for that is bounded only by those who call this, and they hold
  * no lock that a sync could need. For little (is_small) there is a quarter
- * more: it need not wait for what is large. An error is not about the caller's blocks:
- * some were found bad that have to go elsewhere, or be given up.
+ * more: it need not wait for what is large. An error is not about the caller's
+ * blocks: some were found bad that have to go elsewhere, or be given up.
  */
 int udf_volume_throttle(struct udf_volume *volume, bool is_small);
 

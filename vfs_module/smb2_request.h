@@ -67,8 +67,8 @@ bool smb2_request_fail(struct smbd_smb2_request *smb2req, NTSTATUS status);
 
 /*
  * The same for a VFS function that has no request, but the open of the one
- * that is being processed. False: there is no such request (SMB1, an open of smbd's own), the
- * client gets the errno's status.
+ * that is being processed. False: there is no such request (SMB1, an open of
+ * smbd's own), the client gets the errno's status.
  */
 bool smb2_request_fail_with(struct files_struct *fsp, NTSTATUS status);
 

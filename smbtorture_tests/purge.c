@@ -1155,6 +1155,7 @@ struct torture_suite *udf_purge_suite(TALLOC_CTX *ctx)
 	torture_suite_add_1smb2_test(
 		suite, "closed_handle", test_closed_handle);
 	torture_suite_add_suite(suite, udf_purge_cells_suite(suite));
+	torture_suite_add_suite(suite, udf_purge_channels_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_life_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_mapped_suite(suite));
 	return suite;

@@ -12,183 +12,15 @@
 #include "torture/smb2/proto.h"
 
 #include "fsctl_udf.h"
+#include "mapped_file.h"
 #include "suites.h"
 #include "util.h"
 
-#define FNAME UDF_TEST_PATH("mapped.dat")
+#define FNAME MAPPED_FNAME
 #define FNAME_SOURCE UDF_TEST_PATH("mapped_source.dat")
 
 #define ENABLED UDF_PURGE_FAILURE_MODE_ENABLED
 #define DISABLED UDF_PURGE_FAILURE_MODE_DISABLED
-
-/* What a held write may take to be answered with STATUS_PENDING, how long it
- * is watched to stay held, and what it may take when it is let go. */
-#define PENDING_MSEC 5000
-#define HELD_MSEC 300
-#define RELEASE_MSEC 5000
-
-#define WRITE_OFFSET 8192
-#define WRITE_LENGTH 4096
-
-/*
- * A file that is mapped on the server, with a bracket of the scanner's open
- * and an open of somebody who wants to write.
- */
-struct mapped_file {
-	struct smb2_tree *scanner;
-	struct smb2_tree *writer;
-	struct smb2_handle scan;
-	struct smb2_handle write;
-	struct udf_mapping *mapping;
-	uint8_t data[WRITE_LENGTH];
-};
-
-/* *reason says why there can be no such thing here. */
-static bool mapped_setup(struct torture_context *tctx,
-			 struct mapped_file *file, struct smb2_tree *scanner,
-			 struct smb2_tree *writer, const char **reason)
-{
-	NTSTATUS status;
-
-	*reason = NULL;
-	*file = (struct mapped_file){.scanner = scanner, .writer = writer};
-	memset(file->data, 0x5A, sizeof(file->data));
-
-	if (!udf_test_dir(tctx, scanner)) {
-		return false;
-	}
-	status = udf_test_file(scanner, FNAME);
-	torture_assert_ntstatus_ok(tctx, status, "making " FNAME);
-	status = udf_open(scanner,
-			  FNAME,
-			  SEC_FILE_READ_DATA,
-			  NTCREATEX_DISP_OPEN,
-			  0,
-			  &file->scan);
-	torture_assert_ntstatus_ok(tctx, status, "opening to scan");
-	status = udf_open(writer,
-			  FNAME,
-			  SEC_RIGHTS_FILE_ALL,
-			  NTCREATEX_DISP_OPEN,
-			  0,
-			  &file->write);
-	torture_assert_ntstatus_ok(tctx, status, "opening to write");
-
-	status = udf_set_purge(scanner, file->scan, ENABLED);
-	if (udf_not_served(status)) {
-		*reason = "the server does not serve "
-			  "FSCTL_SET_PURGE_FAILURE_MODE to clients\n";
-		return true;
-	}
-	torture_assert_ntstatus_ok(tctx, status, "ENABLED");
-
-	if (!udf_map(tctx, FNAME, &file->mapping)) {
-		return false;
-	}
-	if (file->mapping == NULL) {
-		*reason = UDF_NO_MAPPER;
-	}
-	return true;
-}
-
-static void mapped_teardown(struct mapped_file *file)
-{
-	udf_unmap(file->mapping);
-	file->mapping = NULL;
-	if (file->scanner == NULL) {
-		return;
-	}
-	udf_close(file->scanner, &file->scan);
-	if (file->writer != NULL) {
-		udf_close(file->writer, &file->write);
-	}
-	udf_remove(file->scanner, FNAME);
-}
-
-/*
- * Is the file as udf_test_file() made it, but for file->data at WRITE_OFFSET
- * if written is set?
- */
-static bool check_content(struct torture_context *tctx,
-			  struct mapped_file *file, bool written)
-{
-	uint8_t *got = NULL;
-	NTSTATUS status;
-	size_t i;
-
-	got = talloc_array(tctx, uint8_t, UDF_TEST_FILE_SIZE);
-	torture_assert(tctx, got != NULL, "memory");
-	status = udf_read(
-		file->scanner, file->scan, 0, got, UDF_TEST_FILE_SIZE);
-	torture_assert_ntstatus_ok(tctx, status, "reading " FNAME);
-	for (i = 0; i < UDF_TEST_FILE_SIZE; i++) {
-		uint8_t expected = udf_test_byte(i);
-
-		if (written && i >= WRITE_OFFSET &&
-		    i < WRITE_OFFSET + WRITE_LENGTH) {
-			expected = file->data[i - WRITE_OFFSET];
-		}
-		torture_assert_int_equal(tctx,
-					 got[i],
-					 expected,
-					 talloc_asprintf(
-						 tctx, "byte %zu", i));
-	}
-	TALLOC_FREE(got);
-	return true;
-}
-
-#define CHECK_CONTENT(tctx, file, written)                                     \
-	do {                                                                   \
-		if (!check_content((tctx), (file), (written))) {               \
-			ret = false;                                           \
-			goto done;                                             \
-		}                                                              \
-	} while (0)
-
-/* A cached WRITE of file->data, which must become pending and stay so. */
-static bool send_held(struct torture_context *tctx, struct mapped_file *file,
-		      struct smb2_tree *tree, struct smb2_handle handle,
-		      struct smb2_request **req)
-{
-	bool pending, replied;
-
-	*req = udf_write_send(
-		tree, handle, WRITE_OFFSET, file->data, WRITE_LENGTH, 0);
-	torture_assert(tctx, *req != NULL, "sending a WRITE");
-	pending = udf_wait_pending(tctx, *req, PENDING_MSEC);
-	torture_assert(tctx,
-		       pending,
-		       talloc_asprintf(tctx,
-				       "a cached write is held: %s",
-				       nt_errstr((*req)->status)));
-	replied = udf_wait_reply(tctx, *req, HELD_MSEC);
-	torture_assert(tctx,
-		       !replied,
-		       talloc_asprintf(tctx,
-				       "a held write stays held: %s",
-				       nt_errstr((*req)->status)));
-	return true;
-}
-
-/* The held WRITE must be answered with this status before long. */
-static bool recv_held(struct torture_context *tctx, struct smb2_request *req,
-		      NTSTATUS expected, const char *what)
-{
-	struct timeval start = timeval_current();
-	NTSTATUS status;
-	bool replied;
-
-	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
-	torture_assert(tctx, replied, what);
-	torture_comment(tctx,
-			"%s: answered after %.1f ms\n",
-			what,
-			timeval_elapsed(&start) * 1000);
-	status = udf_write_recv(req);
-	torture_assert_ntstatus_equal(tctx, status, expected, what);
-	return true;
-}
 
 /* SMB 3.0.2's flag: PURGE_FAILED, and nothing is written. */
 static bool test_unbuffered_flag(struct torture_context *tctx,
@@ -492,14 +324,14 @@ static bool test_held(struct torture_context *tctx, struct smb2_tree *tree,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree2, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
 	CHECK_CONTENT(tctx, &file, false);
 	status = udf_set_purge(tree, file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
-	ret = recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
+	ret = mapped_recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
 	if (!ret) {
 		goto done;
 	}
@@ -528,7 +360,7 @@ static bool test_held_nested(struct torture_context *tctx,
 
 	status = udf_set_purge(tree, file.scan, ENABLED);
 	UDF_OK(tctx, status, "ENABLED, again");
-	ret = send_held(tctx, &file, tree2, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
@@ -539,7 +371,7 @@ static bool test_held_nested(struct torture_context *tctx,
 		tctx, !replied, ret, done, "one bracket is still open");
 	status = udf_set_purge(tree, file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED, the last");
-	ret = recv_held(tctx, req, NT_STATUS_OK, "after the last DISABLED");
+	ret = mapped_recv_held(tctx, req, NT_STATUS_OK, "after the last DISABLED");
 	if (!ret) {
 		goto done;
 	}
@@ -564,13 +396,13 @@ static bool test_held_own(struct torture_context *tctx, struct smb2_tree *tree)
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
 	status = udf_set_purge(tree, file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED on the same connection");
-	ret = recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
+	ret = mapped_recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
 	if (!ret) {
 		goto done;
 	}
@@ -596,12 +428,12 @@ static bool test_held_cancel(struct torture_context *tctx,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree2, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
 	smb2_cancel(req);
-	ret = recv_held(tctx, req, NT_STATUS_CANCELLED, "after CANCEL");
+	ret = mapped_recv_held(tctx, req, NT_STATUS_CANCELLED, "after CANCEL");
 	if (!ret) {
 		goto done;
 	}
@@ -640,12 +472,13 @@ static bool test_held_close(struct torture_context *tctx,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree2, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
 	udf_close(tree, &file.scan);
-	ret = recv_held(tctx, req, NT_STATUS_OK, "after the scanner's CLOSE");
+	ret = mapped_recv_held(
+		tctx, req, NT_STATUS_OK, "after the scanner's CLOSE");
 	if (!ret) {
 		goto done;
 	}
@@ -680,14 +513,14 @@ static bool test_held_disconnect(struct torture_context *tctx,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
 	TALLOC_FREE(tree2);
 	file.scanner = tree;
 	file.scan = (struct smb2_handle){{0}};
-	ret = recv_held(
+	ret = mapped_recv_held(
 		tctx, req, NT_STATUS_OK, "after the scanner's disconnect");
 	if (!ret) {
 		goto done;
@@ -737,7 +570,7 @@ static bool held_order_round(struct torture_context *tctx,
 		torture_assert_ntstatus_ok(tctx, status, "a held write");
 	}
 	memcpy(file->data, data[WRITES - 1], sizeof(file->data));
-	return check_content(tctx, file, true);
+	return mapped_check_content(tctx, file, true);
 }
 
 /*
@@ -792,7 +625,7 @@ static bool test_held_writer_close(struct torture_context *tctx,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree2, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
 	if (!ret) {
 		goto done;
 	}
@@ -843,7 +676,7 @@ static bool test_held_writer_disconnect(struct torture_context *tctx,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = send_held(tctx, &file, tree2, file.write, &req);
+	ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
 	if (!ret) {
 		goto done;
 	}

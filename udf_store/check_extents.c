@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "check_tree.h"
 #include "ecma167.h"
 
@@ -16,19 +17,13 @@
 
 static int extents_add(struct extents *extents, const struct extent *extent)
 {
-	if (extents->count == extents->capacity) {
-		size_t capacity = extents->capacity == 0
-					  ? 16
-					  : extents->capacity * 2;
-		struct extent *list = NULL;
+	struct extent *list = udf_array_grow(extents->list, extents->count,
+					     &extents->capacity, sizeof(*list));
 
-		list = reallocarray(extents->list, capacity, sizeof(*list));
-		if (list == NULL) {
-			return -ENOMEM;
-		}
-		extents->list = list;
-		extents->capacity = capacity;
+	if (list == NULL) {
+		return -ENOMEM;
 	}
+	extents->list = list;
 	extents->list[extents->count] = *extent;
 	extents->count++;
 	return 0;
@@ -104,7 +99,38 @@ void tree_free_extents(struct extents *extents)
 {
 	free(extents->list);
 	udf_run_list_free(&extents->aeds);
+	udf_run_list_free(&extents->mended);
 	*extents = (struct extents){ .list = NULL };
+}
+
+/*
+ * The AED that continues a file's extents, which previous leads to. -EUCLEAN:
+ * there is none; -EIO, -ENOMEM.
+ */
+static int read_aed(struct tree *tree, struct extents *extents,
+		    enum udf_ad_form form, uint32_t previous, uint8_t *block,
+		    struct udf_aed *aed)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	uint32_t at = extents->next_aed;
+	uint32_t location = udf_volume_location(info, at).block;
+	int ret = udf_volume_read(tree->check->volume, at, 1, block);
+
+	if (ret == 0) {
+		ret = decode_aed(block, info->block_size, location, aed);
+	}
+	if (ret == -EUCLEAN && extents->mend &&
+	    tree_mend_aed(tree, at, previous, form, block)) {
+		ret = udf_run_list_add(&extents->mended, at, 1);
+		if (ret == 0) {
+			ret = decode_aed(block, info->block_size, location,
+					 aed);
+		}
+	}
+	if (ret == 0) {
+		ret = udf_run_list_add(&extents->aeds, at, 1);
+	}
+	return ret;
 }
 
 int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
@@ -113,6 +139,7 @@ int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
 	const struct udf_volume_info *info = tree->check->info;
 	const uint16_t partition = udf_volume_location(info, lbn).partition;
 	enum udf_ad_form form = icb->icbtag.flags & UDF_ICB_AD_MASK;
+	uint32_t previous = lbn;
 	uint8_t *block = NULL;
 	uint32_t steps = 0;
 	int ret = 0;
@@ -139,19 +166,12 @@ int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
 			break;
 		}
 		steps++;
-		ret = udf_volume_read(tree->check->volume, at, 1, block);
-		if (ret == 0) {
-			ret = decode_aed(block, info->block_size,
-					 udf_volume_location(info, at).block,
-					 &aed);
-		}
-		if (ret == 0) {
-			ret = udf_run_list_add(&extents->aeds, at, 1);
-		}
+		ret = read_aed(tree, extents, form, previous, block, &aed);
 		if (ret == 0) {
 			ret = take_ads(tree, extents, form, partition, aed.ads,
 				       aed.ad_length);
 		}
+		previous = at;
 	}
 	free(block);
 	return ret;
@@ -174,6 +194,67 @@ static void fix_extents(struct tree *tree, size_t index, uint64_t recorded,
 			      : "it is cut to the %llu bytes that can be "
 				"reached: what follows them is lost",
 		      (unsigned long long)recorded);
+}
+
+/* An AED with other checksums is written. The last finding is about it. */
+static void fix_aed(struct tree *tree, size_t index, uint32_t lbn)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	struct udf_repair_step step = {
+		.action = UDF_REPAIR_WRITE,
+		.lbn = lbn,
+		.bytes = tree->block,
+	};
+
+	if (udf_volume_read(tree->check->volume, lbn, 1, tree->block) == 0 &&
+	    mend_tag(tree->block, info->block_size, UDF_TAG_AED,
+		     udf_volume_location(info, lbn).block) == 0) {
+		udf_check_fix(tree->check, &step, info->block_size,
+			      tree_path(tree, index),
+			      "the allocation descriptors in block %u get new "
+			      "checksums, as they agree with its ICB and its "
+			      "size",
+			      lbn);
+	}
+}
+
+/*
+ * AEDs of which only the checksums are wrong: extents are those that they lead
+ * to then. -EUCLEAN: there is more wrong, and extents are as they were. -EIO,
+ * -ENOMEM.
+ */
+static int mend_aeds(struct tree *tree, size_t index, const struct udf_icb *icb,
+		     struct extents *extents)
+{
+	struct node *node = &tree->nodes[index];
+	struct extents mended = { .mend = true };
+	size_t i = 0;
+	int ret = tree_take_ads(tree, node->lbn, icb, &mended);
+
+	if (ret < 0 || mended.mended.count == 0 ||
+	    !tree_extents_agree(tree, icb, &mended)) {
+		tree_free_extents(&mended);
+		return ret < 0 ? ret : -EUCLEAN;
+	}
+	node->aeds_mended = true;
+	for (i = 0; i < mended.mended.count; i++) {
+		const struct udf_run *run = &mended.mended.runs[i];
+		uint32_t k = 0;
+
+		for (k = 0; k < run->count; k++) {
+			udf_check_found(tree->check, UDF_FINDING_EXTENT,
+					UDF_FINDING_ERROR,
+					tree_path(tree, index), run->lbn + k,
+					"the checksums of its allocation "
+					"descriptors in block %u are wrong, "
+					"and nothing else of them seems to be",
+					run->lbn + k);
+			fix_aed(tree, index, run->lbn + k);
+		}
+	}
+	tree_free_extents(extents);
+	*extents = mended;
+	return 0;
 }
 
 /* It is longer than its extents: the bytes that a repair leaves it. */
@@ -251,6 +332,9 @@ int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 		return 0;
 	}
 	ret = tree_take_ads(tree, node->lbn, icb, extents);
+	if (ret == -EUCLEAN) {
+		ret = mend_aeds(tree, index, icb, extents);
+	}
 	path = tree_path(tree, index);
 	for (i = 0; i < extents->aeds.count; i++) {
 		udf_check_use(tree->check, extents->aeds.runs[i].lbn,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * An ICB of which only the tag's checksum or CRC is wrong, for the check of
- * the tree (check_tree.h).
+ * An ICB, or an AED, of which only the tag's checksum or CRC is wrong, for the
+ * check of the tree (check_tree.h).
  *
  * It may get new checksums only when every field that something else can tell
  * about agrees with that: so here much is refused that a reader would take. A
@@ -135,9 +135,38 @@ static bool blocks_are_its_own(const struct tree *tree, uint32_t lbn,
 	return true;
 }
 
-static bool extents_are_valid(const struct tree *tree,
-			      const struct udf_icb *icb,
-			      const struct extents *extents)
+/* Does a file have no block twice? */
+static bool blocks_are_once(const struct extents *extents)
+{
+	struct udf_run_list runs = { .runs = NULL };
+	size_t i = 0;
+	int ret = 0;
+
+	for (i = 0; i < extents->count && ret == 0; i++) {
+		const struct extent *e = &extents->list[i];
+
+		if (e->type != UDF_EXTENT_HOLE) {
+			ret = udf_run_list_add(&runs, e->lbn, e->count);
+		}
+	}
+	for (i = 0; i < extents->aeds.count && ret == 0; i++) {
+		ret = udf_run_list_add(&runs, extents->aeds.runs[i].lbn,
+				       extents->aeds.runs[i].count);
+	}
+	udf_run_list_sort(&runs);
+	for (i = 1; i < runs.count && ret == 0; i++) {
+		const struct udf_run *run = &runs.runs[i - 1];
+
+		if (runs.runs[i].lbn - run->lbn < run->count) {
+			ret = -EUCLEAN;
+		}
+	}
+	udf_run_list_free(&runs);
+	return ret == 0;
+}
+
+bool tree_extents_agree(struct tree *tree, const struct udf_icb *icb,
+			const struct extents *extents)
 {
 	uint32_t block_size = tree->check->info->block_size;
 	uint64_t size = icb->information_length;
@@ -145,6 +174,9 @@ static bool extents_are_valid(const struct tree *tree,
 	uint64_t at = 0;
 	size_t i = 0;
 
+	if (tree_taken(tree) == NULL) {
+		return false;
+	}
 	for (i = 0; i < extents->count; i++) {
 		const struct extent *e = &extents->list[i];
 		bool is_tail = at >= size;
@@ -165,7 +197,8 @@ static bool extents_are_valid(const struct tree *tree,
 			return false;
 		}
 	}
-	return at >= size && icb->blocks_recorded == recorded;
+	return at >= size && icb->blocks_recorded == recorded &&
+	       blocks_are_once(extents);
 }
 
 static bool data_is_valid(struct tree *tree, uint32_t lbn,
@@ -179,7 +212,7 @@ static bool data_is_valid(struct tree *tree, uint32_t lbn,
 		       icb->blocks_recorded == 0;
 	}
 	valid = tree_take_ads(tree, lbn, icb, &extents) == 0 &&
-		extents_are_valid(tree, icb, &extents);
+		tree_extents_agree(tree, icb, &extents);
 	tree_free_extents(&extents);
 	return valid;
 }
@@ -245,6 +278,17 @@ static bool agrees_with_way(const struct tree *tree, size_t index,
 		icb->unique_id < integrity.next_unique_id);
 }
 
+const uint8_t *tree_taken(struct tree *tree)
+{
+	if (tree->taken == NULL) {
+		tree->taken = udf_check_taken(tree->check);
+	}
+	if (tree->taken == NULL) {
+		tree->check->no_memory = true;
+	}
+	return tree->taken;
+}
+
 bool tree_mend_icb(struct tree *tree, size_t index, uint8_t *block)
 {
 	const struct udf_volume_info *info = tree->check->info;
@@ -252,11 +296,7 @@ bool tree_mend_icb(struct tree *tree, size_t index, uint8_t *block)
 	uint32_t location = udf_volume_location(info, lbn).block;
 	struct udf_icb icb = { .unique_id = 0 };
 
-	if (tree->taken == NULL) {
-		tree->taken = udf_check_taken(tree->check);
-	}
-	if (tree->taken == NULL) {
-		tree->check->no_memory = true;
+	if (tree_taken(tree) == NULL) {
 		return false;
 	}
 	if (mend_tag(block, info->block_size, get_le16(block), location) < 0 ||
@@ -268,4 +308,26 @@ bool tree_mend_icb(struct tree *tree, size_t index, uint8_t *block)
 	       fields_are_valid(tree, block, &icb) &&
 	       agrees_with_way(tree, index, &icb) &&
 	       data_is_valid(tree, lbn, &icb) && streams_are_valid(tree, &icb);
+}
+
+bool tree_mend_aed(const struct tree *tree, uint32_t lbn, uint32_t previous,
+		   enum udf_ad_form form, uint8_t *block)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	struct udf_aed aed = { .ad_length = 0 };
+	uint32_t location = udf_volume_location(info, lbn).block;
+	size_t total = 0;
+
+	if (mend_tag(block, info->block_size, UDF_TAG_AED, location) < 0 ||
+	    decode_aed(block, info->block_size, location, &aed) < 0) {
+		return false;
+	}
+	total = UDF_AED_LEN + aed.ad_length;
+	return aed.tag.version == tree->tag_version &&
+	       aed.tag.crc_length == total - UDF_TAG_LEN &&
+	       aed.ad_length % udf_ad_size(form) == 0 &&
+	       (aed.previous_extent == 0 ||
+		aed.previous_extent ==
+			udf_volume_location(info, previous).block) &&
+	       is_zero(block + total, info->block_size - total);
 }

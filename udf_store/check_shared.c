@@ -196,7 +196,7 @@ static int claim_node(struct shared *shared, size_t index)
 		.count = 1,
 		.index = index,
 	};
-	struct extents extents = { .list = NULL };
+	struct extents extents = { .mend = node->aeds_mended };
 	struct udf_icb icb = { .unique_id = 0 };
 	int ret = 0;
 

@@ -311,7 +311,7 @@ static int read_directory(struct tree *tree, size_t index, uint8_t **_data,
 	const struct udf_volume_info *info = tree->check->info;
 	struct udf_volume *volume = tree->check->volume;
 	uint32_t lbn = tree->nodes[index].lbn;
-	struct extents extents = { .list = NULL };
+	struct extents extents = { .mend = tree->nodes[index].aeds_mended };
 	struct udf_icb icb = { .unique_id = 0 };
 	uint8_t *data = NULL;
 	uint64_t at = 0;
@@ -565,9 +565,8 @@ static void check_twice(struct tree *tree, size_t index, struct name *names,
 	}
 }
 
-/* Bytes of a directory before the next FID, in steps as the engine's. */
-static uint64_t damaged_bytes(const uint8_t *data, uint64_t offset,
-			      uint64_t size)
+uint64_t tree_damaged_bytes(const uint8_t *data, uint64_t offset,
+			    uint64_t size)
 {
 	uint64_t at = offset;
 
@@ -625,13 +624,14 @@ static void check_has_parent(struct tree *tree, size_t index)
 		      "it gets a parent entry");
 }
 
-static int check_entries(struct tree *tree, size_t index, const uint8_t *data,
-			 uint64_t size)
+static int check_entries(struct tree *tree, size_t index, uint8_t *data,
+			 uint64_t size, bool embedded)
 {
 	struct name *names = NULL;
 	size_t count = 0;
 	uint64_t offset = 0;
 	bool has_parent = false;
+	bool mended = false;
 	bool fixed = false;
 	int ret = 0;
 
@@ -646,8 +646,15 @@ static int check_entries(struct tree *tree, size_t index, const uint8_t *data,
 					&fid);
 
 		if (length <= 0) {
-			uint64_t lost = damaged_bytes(data, at, size);
+			uint64_t lost = 0;
 
+			if (!mended) {
+				mended = true;
+				ret = tree_mend_names(tree, index, data, size,
+						      embedded);
+				continue;
+			}
+			lost = tree_damaged_bytes(data, at, size);
 			report_damage(tree, index, at, lost, &fixed);
 			offset += lost;
 			continue;
@@ -693,7 +700,7 @@ static int check_directory(struct tree *tree, size_t index)
 		tree->check->summary->unreadable = true;
 		return 0;
 	}
-	ret = check_entries(tree, index, data, size);
+	ret = check_entries(tree, index, data, size, embedded);
 	free(data);
 	return ret;
 }

@@ -22,6 +22,7 @@ struct node {
 	bool unreadable;
 	bool icb_damaged; /* it was read, and is none */
 	bool icb_mended; /* it is one with other checksums (check_mend.c) */
+	bool aeds_mended; /* so are some of its AEDs (check_extents.c) */
 	uint64_t cut_at;  /* bytes its extents have before the first bad one;
 			   * UINT64_MAX: all are good */
 	uint16_t recorded_links;
@@ -66,6 +67,8 @@ struct extents {
 	bool ended;
 	bool has_next;
 	uint32_t next_aed;
+	bool mend; /* take AEDs of which only the checksums are wrong */
+	struct udf_run_list mended; /* those that were */
 };
 
 /* The path of a node, from the root on, cut off at the front if too long. It
@@ -84,9 +87,16 @@ void tree_found(struct tree *tree, enum udf_finding_kind kind,
 		const char *text);
 
 /*
- * All extents of the file with an ICB at lbn, and its AEDs;
- * tree_free_extents() them. -EUCLEAN: a descriptor leads nowhere, in a circle
- * or to no AED; what comes before it is in extents. -EIO, -ENOMEM.
+ * What the bitmaps say is in use, from the first time it is wanted on. NULL:
+ * no memory, which check->no_memory says then.
+ */
+const uint8_t *tree_taken(struct tree *tree);
+
+/*
+ * All extents of the file with an ICB at lbn, and its AEDs, into extents that
+ * are empty, but for what to take; tree_free_extents() them. -EUCLEAN: a
+ * descriptor leads nowhere, in a circle or to no AED; what comes before it is
+ * in extents. -EIO, -ENOMEM.
  */
 int tree_take_ads(struct tree *tree, uint32_t lbn, const struct udf_icb *icb,
 		  struct extents *extents);
@@ -104,6 +114,32 @@ int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
  * block is as it was read; it has them then.
  */
 bool tree_mend_icb(struct tree *tree, size_t index, uint8_t *block);
+
+/*
+ * The same for an AED: is all else of it as it has to be? previous: the block
+ * of what leads to it.
+ */
+bool tree_mend_aed(const struct tree *tree, uint32_t lbn, uint32_t previous,
+		   enum udf_ad_form form, uint8_t *block);
+
+/*
+ * check_mend.c: do extents agree with what their ICB says, and are all their
+ * blocks in use by nothing else that was found so far?
+ */
+bool tree_extents_agree(struct tree *tree, const struct udf_icb *icb,
+			const struct extents *extents);
+
+/*
+ * check_mend_names.c: let FIDs of a directory that are damaged only in their
+ * checksums have others, in data (whole blocks, unless it is embedded), and
+ * report them. -ENOMEM.
+ */
+int tree_mend_names(struct tree *tree, size_t index, uint8_t *data,
+		    uint64_t size, bool embedded);
+
+/* Bytes of a directory before the next FID, in steps as the engine's. */
+uint64_t tree_damaged_bytes(const uint8_t *data, uint64_t offset,
+			    uint64_t size);
 
 /*
  * check_rebuild.c: what to write in the place of a File Set Descriptor, or of

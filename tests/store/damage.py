@@ -25,7 +25,7 @@ DAMAGES = (
     ('shared_twice', 2), ('root_lost', 0), ('file_set_lost', 0),
     ('file_set_checksum', 0), ('system_streams_lost', 0), ('anchors', 0),
     ('no_unique_id', 0), ('circle', 0), ('icb_checksum', 0),
-    ('directory_checksum', 0), ('root_checksum', 0),
+    ('directory_checksum', 0), ('root_checksum', 0), ('names_checksum', 0),
     ('main_ends_early', 0), ('anchor_misleads', 0), ('partition_number', 0), ('everything', 1),
 )
 
@@ -372,6 +372,47 @@ class Damage:
         block = self.volume.block(self.root())
         block[9] ^= 0x01
         self.volume.put(self.root(), block)
+
+    def directory_of(self, name):
+        """The lbn of the directory that has this name."""
+        wanted = b'\x08' + name.encode()
+
+        def has_name(block, at):
+            length, = struct.unpack_from('<H', block, at + 36)
+            at += 38 + length
+            return block[at:at + len(wanted)] == wanted
+        for lbn in range(self.volume.length):
+            block = self.volume.block(lbn)
+            if repartition.tag_of(block) in (repartition.TAG_FE,
+                                             repartition.TAG_EFE) and \
+                    block[27] == repartition.FT_DIRECTORY and \
+                    any(has_name(data, at)
+                        for _, data, at in self.names(lbn)):
+                return lbn
+        raise RuntimeError(f'no directory has {name}')
+
+    def change_names(self, lbn, change):
+        """Let change(block, at) break the FIDs of a directory that it
+        likes; with those in its ICB that is as it has to be."""
+        for where, block, at in list(self.names(lbn)):
+            now = self.volume.block(where)
+            change(now, at)
+            if where == lbn:
+                repartition.Icb(now).seal(lbn)
+            self.volume.put(where, now)
+
+    def names_checksum(self):
+        """Every other name of a directory, and its parent entry."""
+        lbn, _ = self.find_icb(
+            lambda icb: icb.file_type == 4 and not icb.embedded() and
+            self.is_below_root(icb))
+        seen = []
+
+        def change(block, at):
+            seen.append(at)
+            if len(seen) % 2 == 1:
+                block[at + (4 if len(seen) % 4 == 1 else 8)] ^= 0xFF
+        self.change_names(lbn, change)
 
     def everything(self):
         self.anchor()

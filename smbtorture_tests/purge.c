@@ -1156,7 +1156,9 @@ struct torture_suite *udf_purge_suite(TALLOC_CTX *ctx)
 		suite, "closed_handle", test_closed_handle);
 	torture_suite_add_suite(suite, udf_purge_cells_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_channels_suite(suite));
+	torture_suite_add_suite(suite, udf_purge_compound_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_life_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_mapped_suite(suite));
+	torture_suite_add_suite(suite, udf_purge_sessions_suite(suite));
 	return suite;
 }

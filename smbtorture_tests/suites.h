@@ -16,8 +16,12 @@ struct torture_suite *udf_purge_suite(TALLOC_CTX *ctx);
 struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx);
 /* Each operation, bracket's state and actor; part of udf.purge. */
 struct torture_suite *udf_purge_cells_suite(TALLOC_CTX *ctx);
-/* A session of several connections, one of which is lost; part of it, too. */
+/* A session of several connections, one is lost; part of udf.purge. */
 struct torture_suite *udf_purge_channels_suite(TALLOC_CTX *ctx);
+/* Compounded requests; part of udf.purge. */
+struct torture_suite *udf_purge_compound_suite(TALLOC_CTX *ctx);
+/* A session that is authenticated again, or ends; part of udf.purge. */
+struct torture_suite *udf_purge_sessions_suite(TALLOC_CTX *ctx);
 /* What a count outlives; part of udf.purge. */
 struct torture_suite *udf_purge_life_suite(TALLOC_CTX *ctx);
 

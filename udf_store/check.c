@@ -410,6 +410,25 @@ uint8_t *udf_check_taken(struct udf_check *check)
 	return bits;
 }
 
+/* One of the files of a metadata partition has no ICB any more. */
+static int report_lost_file(void *private_data, const char *name, uint32_t lbn,
+			    uint32_t count)
+{
+	const struct udf_repair_step step = { .action = UDF_REPAIR_RECOUNT };
+	struct udf_check *check = private_data;
+
+	(void)count;
+	check->metadata_lost = true;
+	udf_check_found(check, UDF_FINDING_METADATA, UDF_FINDING_ERROR, NULL,
+			lbn, "the ICB of the %s in block %u is lost", name,
+			lbn);
+	udf_check_fix(check, &step, 0, NULL,
+		      "the %s gets another ICB in block %u, and what it had is "
+		      "written from what is left, as a writable mount does",
+		      name, lbn);
+	return 0;
+}
+
 /* The metadata file against its mirror, where something uses them. */
 static int check_mirror(struct udf_check *check)
 {
@@ -431,7 +450,7 @@ static int check_mirror(struct udf_check *check)
 		}
 	}
 	ret = udf_volume_metadata_compare(check->volume, used, false, &differ);
-	if (ret == 0 && differ > 0) {
+	if (ret == 0 && differ > 0 && !check->metadata_lost) {
 		const struct udf_repair_step step = {
 			.action = UDF_REPAIR_MIRROR,
 		};
@@ -545,6 +564,8 @@ static int check_opened(struct udf_check *check, const char *path)
 	check->summary->total_blocks = check->info->partition_blocks;
 	udf_volume_get_integrity(check->volume, &integrity);
 	check->summary->closed = integrity.closed;
+	snprintf(check->summary->why_not, sizeof(check->summary->why_not),
+		 "%s", check->info->read_only_reason);
 	check->used = calloc(1, (size_t)check->info->address_blocks / 8 + 1);
 	check->lost = calloc(1, (size_t)check->info->address_blocks / 8 + 1);
 	if (check->used == NULL || check->lost == NULL) {
@@ -553,6 +574,10 @@ static int check_opened(struct udf_check *check, const char *path)
 		return -ENOMEM;
 	}
 	ret = udf_check_descriptors(check, path);
+	if (ret == 0) {
+		ret = udf_volume_metadata_lost(check->volume, report_lost_file,
+					       check);
+	}
 	if (ret == 0) {
 		ret = udf_check_tree(check);
 	}

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ecma167.h"
 #include "log.h"
 #include "repair_plan.h"
 
@@ -77,6 +78,8 @@ struct udf_check_summary {
 	uint64_t notes;
 	/* Something could not be read: what seems to be lost may be behind. */
 	bool unreadable;
+	/* Why a repair cannot write this volume; "": it can. */
+	char why_not[UDF_TEXT_LEN];
 };
 
 /*

@@ -24,6 +24,7 @@ struct udf_check {
 	bool counted;	/* the last finding is among the repairable ones */
 	bool recounts;	/* there is a step for that */
 	bool no_memory; /* for a step of the plan */
+	bool metadata_lost; /* the metadata file or its mirror, most likely */
 };
 
 void udf_check_found(struct udf_check *check, enum udf_finding_kind kind,

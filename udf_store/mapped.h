@@ -21,6 +21,10 @@
 
 struct udf_mapped;
 
+/* Non-zero stops a visit, which returns that. */
+typedef int (*udf_mapped_visit_fn)(void *private_data, const char *name,
+				   uint32_t lbn, uint32_t count);
+
 /*
  * Read the table of a metadata partition: the metadata file, or its mirror
  * when that is damaged.
@@ -65,10 +69,10 @@ bool udf_mapped_was_cut(const struct udf_mapped *mapped);
  * A file of a metadata partition whose ICB is lost (unreadable, or no
  * descriptor at all) gets another one, made of what a good file's tells, where
  * that is sure: the mirror's describes the same blocks where metadata is there
- * once. Else the file waits for blocks of its own: udf_mapped_restore(). For a
- * volume that is to be written, before udf_mapped_judge().
+ * once. Else the file waits for blocks of its own: udf_mapped_restore(). Before
+ * udf_mapped_judge(); log: say that it is made anew.
  */
-void udf_mapped_adopt(struct udf_mapped *mapped);
+void udf_mapped_adopt(struct udf_mapped *mapped, bool log);
 
 enum udf_metadata_part {
 	UDF_METADATA_MAIN,
@@ -83,6 +87,10 @@ uint32_t udf_mapped_wants(struct udf_mapped *mapped,
 
 /* Has udf_mapped_adopt() made an ICB? */
 bool udf_mapped_was_restored(const struct udf_mapped *mapped);
+
+/* Visit those: what they are and where, each with a count of 1. */
+int udf_mapped_each_lost(struct udf_mapped *mapped, udf_mapped_visit_fn visit,
+			 void *private_data);
 
 /*
  * Let a file have these blocks, as many as it waits for. The metadata file or
@@ -110,7 +118,8 @@ int udf_mapped_judge(struct udf_mapped *mapped, bool *can_write,
  * Write count blocks of a metadata partition, to the mirror too if that has
  * blocks of its own. Errors and unmanaged as of udf_partition_write(), and
  * -EUCLEAN as above. When one of the two files takes them and the other does
- * not, it is an error all the same.
+ * not, it is an error all the same. A file that waits for blocks gets them
+ * from the other one, when it has some.
  */
 int udf_mapped_write(struct udf_mapped *mapped, uint32_t block,
 		     uint32_t count, const void *buf, bool unmanaged);
@@ -139,11 +148,8 @@ uint32_t udf_mapped_bitmap_lbn(struct udf_mapped *mapped, uint32_t i);
 
 /*
  * All blocks of the physical partition that the files of a metadata partition
- * take, each run once: their ICBs, AEDs and data. Stops when visit returns
- * non-zero, and returns that.
+ * take, each run once: their ICBs, AEDs and data.
  */
-typedef int (*udf_mapped_visit_fn)(void *private_data, const char *name,
-				   uint32_t lbn, uint32_t count);
 int udf_mapped_each_run(struct udf_mapped *mapped,
 			udf_mapped_visit_fn visit, void *private_data);
 

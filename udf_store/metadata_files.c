@@ -243,9 +243,11 @@ int udf_mapped_write(struct udf_mapped *mapped, uint32_t block,
 	if (!udf_mapped_has(mapped, block, count)) {
 		return -EUCLEAN;
 	}
-	ret = table_write(mapped, &mapped->main.data, block, count, buf,
-			  unmanaged);
-	if (mapped->duplicate) {
+	if (!mapped->main.wants_blocks) {
+		ret = table_write(mapped, &mapped->main.data, block, count,
+				  buf, unmanaged);
+	}
+	if (mapped->duplicate && !mapped->mirror.wants_blocks) {
 		mirror_ret = table_write(mapped, &mapped->mirror.data, block,
 					 count, buf, unmanaged);
 	}

@@ -127,7 +127,7 @@ static int adopt(struct udf_mapped *mapped, enum udf_metadata_part part)
 	return ret;
 }
 
-void udf_mapped_adopt(struct udf_mapped *mapped)
+void udf_mapped_adopt(struct udf_mapped *mapped, bool log)
 {
 	for (int part = 0; part < UDF_METADATA_PARTS; part++) {
 		struct udf_metadata_file *file = file_of(mapped, part);
@@ -143,11 +143,28 @@ void udf_mapped_adopt(struct udf_mapped *mapped)
 		}
 		file->error = 0;
 		mapped->restored = true;
-		udf_log(mapped->physical->log, UDF_LOG_WARNING,
-			"the ICB of the %s in block %u is lost (%s): it is "
-			"made anew",
-			names[part], file->icb, strerror(-error));
+		if (log) {
+			udf_log(mapped->physical->log, UDF_LOG_WARNING,
+				"the ICB of the %s in block %u is lost (%s): "
+				"it is made anew",
+				names[part], file->icb, strerror(-error));
+		}
 	}
+}
+
+int udf_mapped_each_lost(struct udf_mapped *mapped, udf_mapped_visit_fn visit,
+			 void *private_data)
+{
+	int ret = 0;
+
+	for (int part = 0; part < UDF_METADATA_PARTS && ret == 0; part++) {
+		const struct udf_metadata_file *file = file_of(mapped, part);
+
+		if (file->icb_lost && file->error == 0) {
+			ret = visit(private_data, names[part], file->icb, 1);
+		}
+	}
+	return ret;
 }
 
 bool udf_mapped_was_restored(const struct udf_mapped *mapped)

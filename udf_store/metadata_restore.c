@@ -7,6 +7,7 @@
  * next mount finds the ICB lost, and begins again.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "commit.h"
@@ -111,14 +112,45 @@ static int move_bitmap(struct udf_fs *fs)
 	return udf_space_grow(metadata, blocks, bytes);
 }
 
+/*
+ * A bit for each block of the metadata partition that is not free, to be
+ * freed: a repair looks for lost files there. NULL: no memory.
+ */
+static uint8_t *taken_blocks(struct udf_fs *fs)
+{
+	uint32_t blocks = udf_volume_metadata_blocks(fs->volume);
+	uint32_t base = fs->info->partition_blocks;
+	uint8_t *bits = calloc(1, (size_t)blocks / 8 + 1);
+
+	for (uint32_t i = 0; i < blocks && bits != NULL; i++) {
+		uint8_t is_free = 0;
+
+		if (udf_space_look(&fs->space, base + i, 1, &is_free) < 0 ||
+		    is_free == 0) {
+			bits[i / 8] |= (uint8_t)(1u << (i % 8));
+		}
+	}
+	return bits;
+}
+
 int udf_metadata_restore(struct udf_fs *fs, const uint8_t *used, bool is_sure)
 {
 	struct udf_mapped *mapped = mapped_of(fs);
+	uint8_t *taken = NULL;
 	bool new_bitmap = false;
 	int ret = 0;
 
 	if (!udf_metadata_is_lost(fs)) {
 		return 0;
+	}
+	if (fs->repairing) {
+		/* It has the bitmap keep all that is not free. */
+		taken = taken_blocks(fs);
+		if (taken == NULL) {
+			return -ENOMEM;
+		}
+		used = taken;
+		is_sure = true;
 	}
 	if (!is_sure) {
 		become_read_only(fs, "parts of the tree are damaged; see "
@@ -129,6 +161,7 @@ int udf_metadata_restore(struct udf_fs *fs, const uint8_t *used, bool is_sure)
 	for (int part = 0; part < UDF_METADATA_PARTS && ret == 0; part++) {
 		ret = restore_part(fs, part, used);
 	}
+	free(taken);
 	if (ret == 0 && new_bitmap) {
 		ret = move_bitmap(fs);
 	}

@@ -18,7 +18,8 @@ bool udf_metadata_is_lost(struct udf_fs *fs);
 /*
  * Give new blocks to the files that need some, when both bitmaps are as the
  * tree says. used: the blocks of metadata in use, a bit for each. is_sure: the
- * whole tree could be read, and no block belongs to two. When it cannot be
+ * whole tree could be read, and no block belongs to two. A repair goes by what
+ * the bitmap has instead, which leads to all that was lost. When it cannot be
  * done the file system is read-only from now on, and the log says why. -ENOMEM.
  */
 int udf_metadata_restore(struct udf_fs *fs, const uint8_t *used, bool is_sure);

@@ -730,7 +730,8 @@ static int repair_mirror(struct walk *walk)
 	uint32_t differ = 0;
 	int ret = 0;
 
-	if (walk->fs->growth_pending && walk->unreadable > 0) {
+	if (udf_volume_metadata_is_stale(walk->fs->volume) &&
+	    walk->unreadable > 0) {
 		udf_volume_log(walk->fs->volume, UDF_LOG_WARNING,
 			       "the volume is read-only for us: its metadata "
 			       "file and the mirror are not of the same "

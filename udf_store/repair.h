@@ -22,6 +22,9 @@
  *   6. space, link counts and the integrity descriptor are counted anew; only
  *      now what nothing uses becomes free.
  *
+ * A lost ICB of the metadata partition's files is made anew by the first of
+ * these stages that mounts the volume (metadata_restore.h), from 3 on.
+ *
  * Stages 3 to 6 are changes of a mounted file system, written as such
  * (commit.c), with the volume marked open: after a cut the same stage, or the
  * next mount, goes on. A file's content is never guessed at: what two files

@@ -187,6 +187,11 @@ static void print_summary(const struct check_run *run,
 	}
 	if (errors == 0) {
 		printf("no errors\n");
+	} else if (summary->why_not[0] != '\0') {
+		printf("%" PRIu64
+		       " errors; none can be repaired, as we do not write "
+		       "this volume: %s\n",
+		       errors, summary->why_not);
 	} else {
 		printf("%" PRIu64 " errors, of which %" PRIu64
 		       " can be repaired\n",
@@ -241,6 +246,13 @@ static void print_json_summary(const struct udf_check_summary *summary,
 	udfctl_json_number("total_blocks", (int64_t)summary->total_blocks);
 	udfctl_json_number("errors", (int64_t)udf_check_errors(summary));
 	udfctl_json_number("repairable", (int64_t)summary->repairable);
+	if (summary->why_not[0] != '\0') {
+		printf("  \"not_writable\": ");
+		udfctl_json_text(summary->why_not);
+		printf(",\n");
+	} else {
+		printf("  \"not_writable\": null,\n");
+	}
 	udfctl_json_bool("repaired", repaired);
 	printf("  \"errors_left\": %" PRIu64 "\n}\n", left);
 }

@@ -464,20 +464,22 @@ static int start_verify(struct udf_volume *volume, size_t limit)
 	return 0;
 }
 
-/* Can we write the metadata partition? */
-static int judge_metadata(struct udf_volume *volume)
+/* Can we write the metadata partition? A check asks what a mount would do. */
+static int judge_metadata(struct udf_volume *volume, bool repair)
 {
 	struct udf_volume_info *info = &volume->info;
 	const struct udf_integrity_sequence *sequence = &volume->integrity;
 	char reason[UDF_TEXT_LEN] = "";
+	bool mends = !info->read_only ||
+		     (repair && info->read_only_reason[0] == '\0');
 	bool can_write = false;
 	int ret = 0;
 
-	if (!info->read_only) {
-		udf_mapped_adopt(volume->mapped);
+	if (mends) {
+		udf_mapped_adopt(volume->mapped, !info->read_only);
 	}
 	info->metadata_bitmap_bytes = udf_mapped_bitmap_bytes(volume->mapped);
-	if (!info->read_only && sequence->lvid.type == UDF_LVID_OPEN) {
+	if (mends && sequence->lvid.type == UDF_LVID_OPEN) {
 		udf_mapped_cut(volume->mapped);
 	}
 	ret = udf_mapped_judge(volume->mapped, &can_write, reason,
@@ -513,7 +515,7 @@ static int count_mapped(struct udf_volume *volume)
 
 /* The partition that lies in the one we have. */
 static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
-		       const struct udf_partition_map *map)
+		       const struct udf_partition_map *map, bool repair)
 {
 	struct udf_volume_info *info = &volume->info;
 	int ret = 0;
@@ -530,7 +532,7 @@ static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
 		return ret;
 	}
 	if (info->has_metadata) {
-		ret = judge_metadata(volume);
+		ret = judge_metadata(volume, repair);
 	}
 	return ret == 0 ? count_mapped(volume) : ret;
 }
@@ -542,7 +544,7 @@ static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
  */
 static int open_maps(struct udf_volume *volume, const struct udf_vds *vds,
 		     const struct udf_partition_map *map,
-		     const struct udf_partition_map *mapped)
+		     const struct udf_partition_map *mapped, bool repair)
 {
 	bool sparable = map->kind == UDF_MAP_SPARABLE;
 	int ret = 0;
@@ -554,7 +556,7 @@ static int open_maps(struct udf_volume *volume, const struct udf_vds *vds,
 	if (ret != 0 || mapped == NULL) {
 		return ret;
 	}
-	ret = open_mapped(volume, vds, mapped);
+	ret = open_mapped(volume, vds, mapped, repair);
 	if (ret == 0 && sparable && !volume->info.read_only) {
 		ret = load_sparing(volume, vds, map, true);
 	}
@@ -604,7 +606,7 @@ static int interpret(struct udf_volume *volume,
 	judge_revision(volume, mapped);
 	read_integrity(volume, &vds, options->repair);
 	judge_integrity(volume, vds.lvd.map_count);
-	ret = open_maps(volume, &vds, map, mapped);
+	ret = open_maps(volume, &vds, map, mapped, options->repair);
 	if (ret != 0) {
 		return ret;
 	}
@@ -837,6 +839,15 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 		return 0;
 	}
 	return udf_mapped_each_run(volume->mapped, visit, private_data);
+}
+
+int udf_volume_metadata_lost(const struct udf_volume *volume,
+			     udf_mapped_visit_fn visit, void *private_data)
+{
+	if (!volume->info.has_metadata) {
+		return 0;
+	}
+	return udf_mapped_each_lost(volume->mapped, visit, private_data);
 }
 
 struct udf_mapped *udf_volume_metadata(const struct udf_volume *volume)

@@ -10,6 +10,23 @@
 #include "smbd/smbXsrv_open.h"
 #include "messages.h"
 
+NTSTATUS durable_open_commit(struct vfs_handle_struct *handle,
+			     struct files_struct *fsp)
+{
+	struct udf_conn *conn = handle->data;
+	struct udf_store *store = conn->store;
+	int fd = -1;
+
+	if (fsp->op == NULL || !samba_compat_is_persistent(fsp->op->global)) {
+		return NT_STATUS_OK;
+	}
+	/* An open for attributes alone has no descriptor to be synced. */
+	if (!fsp->fsp_flags.is_pathref) {
+		fd = fsp_get_io_fd(fsp);
+	}
+	return store->ops->commit(store, fd);
+}
+
 NTSTATUS durable_open_disconnect(struct vfs_handle_struct *handle,
 				 struct files_struct *fsp,
 				 const DATA_BLOB old_cookie,

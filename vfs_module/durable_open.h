@@ -11,6 +11,14 @@
 #include "includes.h"
 #include "samba_compat.h"
 
+/*
+ * A CREATE has made a file, or taken its data. If the handle is persistent the
+ * file is on the medium when this returns: the client may have to reclaim the
+ * handle of a server that knows no more than that. The errors are the store's.
+ */
+NTSTATUS durable_open_commit(struct vfs_handle_struct *handle,
+			     struct files_struct *fsp);
+
 /* The connection of a durable handle has ended, and smbd closes the file. */
 NTSTATUS durable_open_disconnect(struct vfs_handle_struct *handle,
 				 struct files_struct *fsp,

@@ -53,6 +53,12 @@ struct udf_store_ops {
 	NTSTATUS (*file_key)(struct udf_store *store,
 			     int fd,
 			     struct udf_file_key *key);
+
+	/*
+	 * All names are on the medium when this returns, and so is the file
+	 * of an fd (-1: none).
+	 */
+	NTSTATUS (*commit)(struct udf_store *store, int fd);
 };
 
 struct udf_store {

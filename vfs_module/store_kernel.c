@@ -321,6 +321,20 @@ static NTSTATUS store_kernel_file_key(struct udf_store *store,
 	return NT_STATUS_OK;
 }
 
+/* The driver's fsync saves a file, and not the directory it is in. */
+static NTSTATUS store_kernel_commit(struct udf_store *store, int fd)
+{
+	struct store_kernel *s = talloc_get_type_abort(store->private_data,
+						       struct store_kernel);
+	int ret = -1;
+
+	ret = syncfs(s->root_fd);
+	if (ret == -1) {
+		return map_nt_error_from_unix(errno);
+	}
+	return NT_STATUS_OK;
+}
+
 static const struct udf_store_ops store_kernel_ops = {
 	.name = "kernel",
 	.sparing_info = store_kernel_sparing_info,
@@ -328,6 +342,7 @@ static const struct udf_store_ops store_kernel_ops = {
 	.defect_managed = store_kernel_defect_managed,
 	.set_defect_management = store_kernel_set_defect_management,
 	.file_key = store_kernel_file_key,
+	.commit = store_kernel_commit,
 };
 
 /*

@@ -236,6 +236,29 @@ static NTSTATUS store_udfd_file_key(struct udf_store *store,
 	return NT_STATUS_OK;
 }
 
+/* udfd saves what is known of all names with each file. */
+static NTSTATUS store_udfd_commit(struct udf_store *store, int fd)
+{
+	struct store_udfd *s = talloc_get_type_abort(store->private_data,
+						     struct store_udfd);
+	int ret = -1;
+
+	if (fd != -1) {
+		ret = fsync(fd);
+		if (ret == -1 && errno == EINVAL) {
+			/* Not a file of the store, as above. */
+			fd = -1;
+		}
+	}
+	if (fd == -1) {
+		ret = fsync(s->root_fd);
+	}
+	if (ret == -1) {
+		return store_udfd_error("fsync", errno);
+	}
+	return NT_STATUS_OK;
+}
+
 static const struct udf_store_ops store_udfd_ops = {
 	.name = "udfd",
 	.sparing_info = store_udfd_sparing_info,
@@ -243,6 +266,7 @@ static const struct udf_store_ops store_udfd_ops = {
 	.defect_managed = store_udfd_defect_managed,
 	.set_defect_management = store_udfd_set_defect_management,
 	.file_key = store_udfd_file_key,
+	.commit = store_udfd_commit,
 };
 
 /* udfd's inode numbers are UDF unique ids. */

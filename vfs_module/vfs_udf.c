@@ -372,6 +372,7 @@ udf_create_file(struct vfs_handle_struct *handle,
 	struct udf_conn *conn = handle->data;
 	struct udf_open *open = NULL;
 	NTSTATUS status;
+	int info = FILE_WAS_OPENED;
 
 	if (conn != NULL) {
 		udf_set_fstype(handle);
@@ -395,9 +396,12 @@ udf_create_file(struct vfs_handle_struct *handle,
 					  sd,
 					  ea_list,
 					  result,
-					  pinfo,
+					  &info,
 					  in_context_blobs,
 					  out_context_blobs);
+	if (pinfo != NULL) {
+		*pinfo = info;
+	}
 	if (conn == NULL) {
 		return status;
 	}
@@ -409,6 +413,17 @@ udf_create_file(struct vfs_handle_struct *handle,
 			return NT_STATUS_USER_MAPPED_FILE;
 		}
 		return status;
+	}
+
+	if (info != FILE_WAS_OPENED) {
+		status = durable_open_commit(handle, *result);
+		if (!NT_STATUS_IS_OK(status)) {
+			DBG_ERR("%s cannot be saved, the open is refused: %s\n",
+				fsp_str_dbg(*result),
+				nt_errstr(status));
+			close_file_free(req, result, ERROR_CLOSE);
+			return status;
+		}
 	}
 
 	if ((create_options & FILE_NO_INTERMEDIATE_BUFFERING) != 0) {

@@ -5,6 +5,7 @@ A Place is a Rig (tests/samba/rig.py) that also starts tests/rigs/cluster, and
 takes it down again however the test ends.
 """
 
+import collections
 import os
 import re
 import shlex
@@ -30,6 +31,13 @@ KEY_LENGTH = 32
 # CTDB's, before the data of a record in a node's copy: its sequence number,
 # the node that has the data, flags.
 HEADER = struct.Struct('<QIIII')
+# One of those flags: a process is about to store it on all nodes, and which
+# (process id, task, node, number) is before the data.
+IN_PROGRESS = 0x2
+PROCESS = struct.Struct('<QIIQ')
+
+# A record that a living process has marked so.
+Mark = collections.namedtuple('Mark', 'name key pid node')
 
 
 class Cluster:
@@ -100,6 +108,64 @@ class Cluster:
                     newest_copies[key] = (age, value[HEADER.size:])
             database.close()
         return {key: data for key, (_, data) in newest_copies.items() if data}
+
+    def process(self, number, pid):
+        """The process id, as seen here, of a node's smbd; None if it has
+        gone."""
+        for found in self.say('pids', number).split():
+            try:
+                with open(f'/proc/{found}/status', encoding='ascii') as file:
+                    known = re.search(r'^NSpid:.*?(\d+)$', file.read(), re.M)
+            except OSError:
+                continue
+            if int(known.group(1)) == pid:
+                return int(found)
+        return None
+
+    @staticmethod
+    def title(pid):
+        """What a process calls itself: "smbd: scavenger"."""
+        try:
+            with open(f'/proc/{pid}/cmdline', encoding='utf-8',
+                      errors='replace') as file:
+                return file.read().replace('\0', ' ').strip()
+        except OSError:
+            return 'a process that has gone'
+
+    def lost_records(self):
+        """What CTDB says of records that its nodes ask each other for."""
+        found = []
+        for number in range(int(self.facts()['NODES'])):
+            log = os.path.join(self.directory, f'n{number}', 'log',
+                               'ctdbd.out')
+            with open(log, encoding='utf-8', errors='replace') as file:
+                found += [line.strip() for line in file
+                          if line.startswith('High hopcount')]
+        return found
+
+    def marked(self):
+        """The records of volatile databases that nobody gets at, since a
+        process is about to store them: [Mark]. Without a lock."""
+        found = set()
+        facts = self.facts()
+        for number in range(int(facts['NODES'])):
+            directory = os.path.join(self.directory, f'n{number}', 'db',
+                                     'volatile')
+            for name in os.listdir(directory):
+                database = tdb.open(os.path.join(directory, name), 0,
+                                    tdb.NOLOCK, os.O_RDONLY)
+                for key in database.keys():
+                    value = database.get(key) or b''
+                    if len(value) < HEADER.size + PROCESS.size:
+                        continue
+                    _, master, _, flags, _ = HEADER.unpack_from(value)
+                    if master != number or not flags & IN_PROGRESS:
+                        continue
+                    pid, _, node, _ = PROCESS.unpack_from(value, HEADER.size)
+                    found.add(Mark(name.rpartition('.')[0], key, pid, node))
+                database.close()
+        return [mark for mark in found if f'INIT{mark.node}' in facts and
+                self.process(mark.node, mark.pid)]
 
 
 def start(command):

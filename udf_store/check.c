@@ -410,6 +410,63 @@ uint8_t *udf_check_taken(struct udf_check *check)
 	return bits;
 }
 
+/* A block of a bitmap, with all its bytes in buf, is written. */
+static void write_bitmap_block(struct udf_check *check,
+			       const struct bitmap *of, uint8_t *buf,
+			       uint32_t number, const char *text)
+{
+	uint32_t size = check->info->block_size;
+	const struct udf_repair_step step = {
+		.action = UDF_REPAIR_WRITE,
+		.lbn = udf_volume_bitmap_lbn(check->volume, of->is_metadata,
+					     number),
+		.bytes = buf + (size_t)number * size,
+	};
+
+	udf_check_fix(check, &step, size, NULL, "the %s bitmap %s", of->name,
+		      text);
+}
+
+int udf_check_take(struct udf_check *check, uint32_t lbn)
+{
+	const size_t header = UDF_SPACE_BITMAP_LEN - UDF_TAG_LEN;
+	const struct bitmap of = lbn < check->info->partition_blocks
+					 ? space_bitmap(check)
+					 : metadata_bitmap(check);
+	struct udf_tag tag = { .id = 0 };
+	uint32_t bit = lbn - of.base;
+	uint32_t count = 0;
+	uint32_t number = 0;
+	uint8_t *buf = NULL;
+	size_t at = 0;
+	int ret = load_bitmap(check, &of, &buf, &count);
+
+	if (ret < 0) {
+		return ret;
+	}
+	ret = bit < count ? decode_tag(buf, of.bytes, &tag) : -EUCLEAN;
+	if (ret == 0 && tag.crc_length > header) {
+		/* A CRC of the bits as well: it is optional (UDF 2.3.3). */
+		ret = encode_tag(&tag, buf, of.bytes, header);
+	}
+	if (ret == 0) {
+		at = UDF_SPACE_BITMAP_LEN + bit / 8;
+		number = (uint32_t)(at / check->info->block_size);
+		buf[at] &= (uint8_t)~(1u << (bit % 8));
+	}
+	if (ret == 0 && number > 0 && tag.crc_length > header) {
+		write_bitmap_block(check, &of, buf, 0,
+				   "has a CRC of its header alone");
+	}
+	if (ret == 0) {
+		write_bitmap_block(check, &of, buf, number,
+				   "has a block more in use, for the root "
+				   "directory");
+	}
+	free(buf);
+	return ret;
+}
+
 /* One of the files of a metadata partition has no ICB any more. */
 static int report_lost_file(void *private_data, const char *name, uint32_t lbn,
 			    uint32_t count)
@@ -581,10 +638,11 @@ static int check_opened(struct udf_check *check, const char *path)
 	if (ret == 0) {
 		ret = udf_check_tree(check);
 	}
-	if (ret == 0) {
+	/* Without a tree all would be lost, and nothing could be done. */
+	if (ret == 0 && !check->no_tree) {
 		ret = check_space(check, &free_blocks, &metadata_free);
 	}
-	if (ret == 0) {
+	if (ret == 0 && !check->no_tree) {
 		check_integrity(check, free_blocks, metadata_free);
 	}
 	if (ret == 0 && check->no_memory) {

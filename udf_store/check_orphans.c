@@ -644,7 +644,8 @@ int udf_check_orphans(struct udf_check *check)
 
 	orphans.block = malloc(check->info->block_size);
 	if (orphans.block != NULL) {
-		ret = udf_check_scan(check, orphans.lost, found_icb, &orphans);
+		ret = udf_check_scan(check, orphans.lost, false, found_icb,
+				     &orphans);
 		if (ret == 0) {
 			ret = judge(&orphans);
 		}

@@ -3,7 +3,8 @@
  * Where the tree begins, when that is damaged: the File Set Descriptor, the
  * root directory, the system stream directory. Each is a block that a repair
  * can write anew, when a search for ICBs leaves no doubt what belongs there
- * and that nobody else has the block.
+ * and that nobody else has the block. Without file set nothing tells where the
+ * root was: when its ICB is lost, too, the new one gets a free block.
  *
  * The names of a directory are lost with it. What they led to gets a name in
  * lost+found, like all that no name leads to; and until that is done nothing
@@ -13,6 +14,8 @@
  * lead to a damaged ICB.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +32,9 @@
 /* UDF 2.3.2, 3.2.1.1: what the File Set Descriptor leads to has this id. */
 #define UNIQUE_ID_OF_ROOT 0u
 
+/* Blocks that are tried for a new root: each costs a search. */
+#define VACANT_TRIES 8u
+
 /* What a search has to find out. */
 struct search {
 	struct tree *tree;
@@ -38,7 +44,8 @@ struct search {
 	/* Of each kind how many there are, and the last one. */
 	uint32_t roots;
 	uint32_t root;
-	struct udf_tag root_tag;
+	uint32_t other_root; /* the one before, of two and more */
+	struct udf_tag tag; /* of a root, or else of any ICB */
 	uint32_t stream_directories;
 	uint32_t stream_directory;
 	uint32_t defects_files;
@@ -108,8 +115,9 @@ static void note_kind(struct search *search, uint32_t lbn,
 	if (icb->icbtag.file_type == UDF_FT_DIRECTORY &&
 	    is_its_parent(search, lbn, icb, extents)) {
 		search->roots++;
+		search->other_root = search->root;
 		search->root = lbn;
-		search->root_tag = icb->tag;
+		search->tag = icb->tag;
 	} else if (icb->icbtag.file_type == UDF_FT_STREAM_DIRECTORY &&
 		   is_its_parent(search, lbn, icb, extents)) {
 		search->stream_directories++;
@@ -142,11 +150,24 @@ static int note_icb(void *private_data, uint32_t lbn, const struct udf_icb *icb)
 						 extents.aeds.runs[i].count,
 						 search->place);
 	}
+	if (search->tag.id == 0) {
+		search->tag = icb->tag;
+	}
 	if (ret == 0) {
 		note_kind(search, lbn, icb, &extents);
 	}
 	tree_free_extents(&extents);
 	return ret == -ENOMEM ? ret : 0;
+}
+
+/* The same where only the checksums of a root may be wrong. */
+static int note_damaged_root(void *private_data, uint32_t lbn,
+			     const struct udf_icb *icb)
+{
+	return icb->icbtag.file_type == UDF_FT_DIRECTORY &&
+			       icb->unique_id == UNIQUE_ID_OF_ROOT
+		       ? note_icb(private_data, lbn, icb)
+		       : 0;
 }
 
 static int note_run(void *private_data, const char *name, uint32_t lbn,
@@ -174,8 +195,12 @@ static int note_volume(struct search *search)
 	return udf_volume_metadata_runs(check->volume, note_run, search);
 }
 
-/* Look at all that is in use. -ENOMEM, -ECANCELED. */
-static int search_all(struct tree *tree, uint32_t place, struct search *search)
+/*
+ * Look at all that is in use; with wants_root, also for a root of which only
+ * the checksums are wrong. -ENOMEM, -ECANCELED.
+ */
+static int search_all(struct tree *tree, uint32_t place, bool wants_root,
+		      struct search *search)
 {
 	uint8_t *taken = udf_check_taken(tree->check);
 	int ret = -ENOMEM;
@@ -189,7 +214,12 @@ static int search_all(struct tree *tree, uint32_t place, struct search *search)
 		ret = note_volume(search);
 	}
 	if (ret == 0) {
-		ret = udf_check_scan(tree->check, taken, note_icb, search);
+		ret = udf_check_scan(tree->check, taken, false, note_icb,
+				     search);
+	}
+	if (ret == 0 && wants_root && search->roots == 0) {
+		ret = udf_check_scan(tree->check, taken, true,
+				     note_damaged_root, search);
 	}
 	free(taken);
 	free(search->block);
@@ -220,19 +250,17 @@ static void fix_block(struct tree *tree, uint32_t lbn, uint8_t *block,
 		      "%s", text);
 }
 
-/* The descriptor as it is but for its checksums, if that leads to this root. */
-static bool mend_file_set(struct tree *tree, uint32_t root, uint8_t *block,
-			  struct udf_fsd *fsd)
+/* The descriptor as it is but for its checksums, and the root it leads to. */
+static bool mend_file_set(struct tree *tree, uint8_t *block,
+			  struct udf_fsd *fsd, uint32_t *root)
 {
 	const struct udf_volume_info *info = tree->check->info;
 	uint32_t location = udf_volume_location(info, info->file_set).block;
-	uint32_t lbn = 0;
 
 	return mend_tag(block, info->block_size, UDF_TAG_FSD, location) == 0 &&
 	       decode_fsd(block, info->block_size, location, fsd) == 0 &&
 	       udf_regid_is(&fsd->domain, UDF_DOMAIN_IDENTIFIER) &&
-	       udf_volume_address(info, &fsd->root_icb.addr, 1, &lbn) == 0 &&
-	       lbn == root;
+	       udf_volume_address(info, &fsd->root_icb.addr, 1, root) == 0;
 }
 
 /* A new one, for what was found. */
@@ -242,8 +270,8 @@ static int make_file_set(struct tree *tree, const struct search *search,
 	const struct udf_volume_info *info = tree->check->info;
 
 	*fsd = (struct udf_fsd){
-		.tag.version = search->root_tag.version,
-		.tag.serial = search->root_tag.serial,
+		.tag.version = search->tag.version,
+		.tag.serial = search->tag.serial,
 		.tag.location =
 			udf_volume_location(info, info->file_set).block,
 		.root_icb = icb_address(info, search->root),
@@ -260,26 +288,172 @@ static int make_file_set(struct tree *tree, const struct search *search,
 	return encode_fsd(fsd, block, info->block_size);
 }
 
-int tree_rebuild_file_set(struct tree *tree, struct udf_fsd *fsd)
+/* Say why there will be no file set. */
+static int refuse(struct tree *tree, const char *format, ...)
+{
+	char why[256] = "";
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(why, sizeof(why), format, ap);
+	va_end(ap);
+	udf_check_found(tree->check, UDF_FINDING_DIRECTORY, UDF_FINDING_NOTE,
+			NULL, tree->check->info->file_set,
+			"the file set is not made anew: %s", why);
+	return -EUCLEAN;
+}
+
+/* Is there anything against a new file set? -EUCLEAN: yes. */
+static int judge_search(struct tree *tree, const struct search *search)
+{
+	if (search->place_is_taken) {
+		return refuse(tree, "its block %u is in use by something else",
+			      tree->check->info->file_set);
+	}
+	if (search->roots > 1) {
+		return refuse(tree,
+			      "%u directories may be the root, among them "
+			      "those with the ICBs in block %u and %u",
+			      search->roots, search->other_root, search->root);
+	}
+	if (search->stream_directories > 1) {
+		return refuse(tree,
+			      "%u directories may have the system streams",
+			      search->stream_directories);
+	}
+	if (search->roots == 0 && tree->check->unread > 0) {
+		return refuse(tree,
+			      "no root directory was found, but %u blocks "
+			      "cannot be read: copy the medium, and repair the "
+			      "copy",
+			      tree->check->unread);
+	}
+	if (search->tag.id == 0) {
+		return refuse(tree, "neither a file nor a directory was found");
+	}
+	return 0;
+}
+
+/* Is a free block free indeed, and nothing like a descriptor? */
+static bool is_vacant(struct tree *tree, uint32_t lbn)
 {
 	const struct udf_volume_info *info = tree->check->info;
-	struct search search = { .roots = 0 };
-	uint8_t *block = NULL;
-	int ret = search_all(tree, info->file_set, &search);
+	struct udf_tag tag = { .id = 0 };
 
-	if (ret < 0) {
-		return ret;
-	}
-	if (search.roots != 1 || search.stream_directories > 1 ||
-	    search.place_is_taken) {
-		return -EUCLEAN;
-	}
-	block = malloc(info->block_size);
-	if (block == NULL) {
+	return udf_volume_read(tree->check->volume, lbn, 1, tree->block) == 0 &&
+	       (decode_tag(tree->block, info->block_size, &tag) < 0 ||
+		tag.id == 0 ||
+		tag.location != udf_volume_location(info, lbn).block);
+}
+
+/*
+ * A block for a new root, where the file set is: free, and no file's that was
+ * found. -EUCLEAN: there is none; -ENOMEM, -ECANCELED.
+ */
+static int find_vacant(struct tree *tree, uint32_t *place)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	bool is_mapped = info->file_set >= info->partition_blocks;
+	uint32_t end = is_mapped ? info->address_blocks
+				 : info->partition_blocks;
+	const uint8_t *taken = tree_taken(tree);
+	uint32_t tries = 0;
+	uint32_t lbn = 0;
+
+	if (taken == NULL) {
 		return -ENOMEM;
 	}
-	ret = udf_volume_read(tree->check->volume, info->file_set, 1, block);
-	if (ret == 0 && mend_file_set(tree, search.root, block, fsd)) {
+	for (lbn = is_mapped ? info->partition_blocks : 0;
+	     lbn < end && tries < VACANT_TRIES; lbn++) {
+		struct search search = { .roots = 0 };
+		int ret = 0;
+
+		if (udf_check_bit(taken, lbn) || !is_vacant(tree, lbn)) {
+			continue;
+		}
+		tries++;
+		ret = search_all(tree, lbn, false, &search);
+		if (ret < 0) {
+			return ret;
+		}
+		if (!search.place_is_taken) {
+			*place = lbn;
+			return 0;
+		}
+	}
+	return -EUCLEAN;
+}
+
+/* A block for the root, and the step that takes it. */
+static int place_root(struct tree *tree, uint32_t *root)
+{
+	int ret = find_vacant(tree, root);
+
+	if (ret == 0) {
+		ret = udf_check_take(tree->check, *root);
+	}
+	if (ret == -ENOMEM || ret == -ECANCELED || ret == 0) {
+		return ret;
+	}
+	return refuse(tree, "there is no root directory any more, and no block "
+			    "for another one: the volume is full, or its "
+			    "space bitmap is damaged");
+}
+
+/*
+ * Where the root is to be, which nothing is left of: where a File Set
+ * Descriptor with wrong checksums says, if nobody else has that block, or else
+ * in a free one. -EUCLEAN, -ENOMEM, -ECANCELED.
+ */
+static int choose_root(struct tree *tree, bool has_file_set, uint32_t said,
+		       uint32_t *root, bool *new_root)
+{
+	const uint8_t *taken = tree_taken(tree);
+	struct search search = { .roots = 0 };
+	int ret = 0;
+
+	*new_root = false;
+	if (taken == NULL) {
+		return -ENOMEM;
+	}
+	if (has_file_set && said != tree->check->info->file_set &&
+	    udf_check_bit(taken, said)) {
+		ret = search_all(tree, said, false, &search);
+		if (ret < 0 || !search.place_is_taken) {
+			*root = said;
+			return ret;
+		}
+	}
+	*new_root = true;
+	return place_root(tree, root);
+}
+
+int tree_rebuild_file_set(struct tree *tree, struct udf_fsd *fsd,
+			  bool *new_root)
+{
+	const struct udf_volume_info *info = tree->check->info;
+	uint8_t *block = malloc(info->block_size);
+	struct search search = { .roots = 0 };
+	bool is_mended = false;
+	uint32_t said = 0;
+	int ret = -ENOMEM;
+
+	if (block != NULL) {
+		ret = udf_volume_read(tree->check->volume, info->file_set, 1,
+				      block);
+	}
+	if (ret == 0) {
+		is_mended = mend_file_set(tree, block, fsd, &said);
+		ret = search_all(tree, info->file_set, true, &search);
+	}
+	if (ret == 0) {
+		ret = judge_search(tree, &search);
+	}
+	if (ret == 0 && search.roots == 0) {
+		ret = choose_root(tree, is_mended, said, &search.root,
+				  new_root);
+	}
+	if (ret == 0 && is_mended && said == search.root) {
 		fix_block(tree, info->file_set, block,
 			  "the File Set Descriptor gets new checksums: all "
 			  "else that it says agrees with the volume");
@@ -287,10 +461,14 @@ int tree_rebuild_file_set(struct tree *tree, struct udf_fsd *fsd)
 		ret = make_file_set(tree, &search, block, fsd);
 		if (ret == 0) {
 			fix_block(tree, info->file_set, block,
-				  "the File Set Descriptor is made anew, for "
-				  "the root directory that was found; the "
-				  "names of its copyright and abstract files "
-				  "are lost");
+				  *new_root
+					  ? "the File Set Descriptor is made "
+					    "anew, for a new root directory"
+					  : "the File Set Descriptor is made "
+					    "anew, for the root directory that "
+					    "was found; the names of its "
+					    "copyright and abstract files are "
+					    "lost");
 		}
 	}
 	free(block);
@@ -418,7 +596,7 @@ int tree_rebuild_directory(struct tree *tree, size_t index,
 	};
 	struct search search = { .roots = 0 };
 	uint8_t *block = NULL;
-	int ret = search_all(tree, lbn, &search);
+	int ret = search_all(tree, lbn, false, &search);
 
 	if (ret < 0) {
 		return ret;

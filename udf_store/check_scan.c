@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "bytes.h"
 #include "check_state.h"
 #include "ecma167.h"
 
@@ -13,9 +14,33 @@
 
 struct scan {
 	struct udf_check *check;
+	bool mend;
 	udf_check_icb_fn found;
 	void *private_data;
 };
+
+/* No name leads to these: they may have no links. */
+static bool is_part(uint8_t file_type)
+{
+	return file_type == UDF_FT_STREAM_DIRECTORY ||
+	       file_type == UDF_FT_EXTENDED_ATTRIBUTES;
+}
+
+/* Is there an ICB of a file in this block, or of a part of one? */
+static bool is_icb(const struct scan *scan, uint32_t lbn, uint8_t *block,
+		   struct udf_icb *icb)
+{
+	const struct udf_volume_info *info = scan->check->info;
+	uint32_t location = udf_volume_location(info, lbn).block;
+	int ret = decode_icb(block, info->block_size, location, icb);
+
+	if (ret == -EUCLEAN && scan->mend &&
+	    mend_tag(block, info->block_size, get_le16(block), location) == 0) {
+		ret = decode_icb(block, info->block_size, location, icb);
+	}
+	return ret == 0 && icb->icbtag.strategy == 4 &&
+	       (icb->link_count > 0 || is_part(icb->icbtag.file_type));
+}
 
 static int look_at_blocks(const struct scan *scan, uint32_t first,
 			  uint32_t count, uint8_t *buf)
@@ -25,6 +50,7 @@ static int look_at_blocks(const struct scan *scan, uint32_t first,
 	int ret = 0;
 
 	if (udf_volume_read(scan->check->volume, first, count, buf) < 0) {
+		scan->check->unread += count == 1;
 		/* Of one block that is bad the others may be good. */
 		for (i = 0; i < count && count > 1 && ret == 0; i++) {
 			ret = look_at_blocks(scan, first + i, 1, buf);
@@ -34,23 +60,21 @@ static int look_at_blocks(const struct scan *scan, uint32_t first,
 	for (i = 0; i < count && ret == 0; i++) {
 		struct udf_icb icb = { .unique_id = 0 };
 
-		if (decode_icb(buf + (size_t)i * info->block_size,
-			       info->block_size,
-			       udf_volume_location(info, first + i).block,
-			       &icb) == 0 &&
-		    icb.icbtag.strategy == 4 && icb.link_count > 0) {
+		if (is_icb(scan, first + i, buf + (size_t)i * info->block_size,
+			   &icb)) {
 			ret = scan->found(scan->private_data, first + i, &icb);
 		}
 	}
 	return ret;
 }
 
-int udf_check_scan(struct udf_check *check, const uint8_t *bits,
+int udf_check_scan(struct udf_check *check, const uint8_t *bits, bool mend,
 		   udf_check_icb_fn found, void *private_data)
 {
 	const struct udf_check_options *options = check->options;
 	const struct scan scan = {
 		.check = check,
+		.mend = mend,
 		.found = found,
 		.private_data = private_data,
 	};
@@ -63,6 +87,7 @@ int udf_check_scan(struct udf_check *check, const uint8_t *bits,
 	if (buf == NULL) {
 		return -ENOMEM;
 	}
+	check->unread = 0;
 	while (i < blocks && ret == 0) {
 		uint32_t count = 0;
 

@@ -21,9 +21,11 @@ struct udf_check {
 	/* More than one thing refers to it; NULL: there is none. */
 	uint8_t *shared;
 	uint64_t max_unique_id;
+	uint32_t unread; /* blocks, in the last scan */
 	bool counted;	/* the last finding is among the repairable ones */
 	bool recounts;	/* there is a step for that */
 	bool no_memory; /* for a step of the plan */
+	bool no_tree; /* there is no way to any file */
 	bool metadata_lost; /* the metadata file or its mirror, most likely */
 };
 
@@ -67,13 +69,20 @@ int udf_check_tree(struct udf_check *check);
 uint8_t *udf_check_taken(struct udf_check *check);
 
 /*
- * check_scan.c: call found for each valid ICB of a file in the blocks of these
- * bits. Stops when it returns non-zero, which is passed on. -ENOMEM,
- * -ECANCELED.
+ * The last finding: a step that marks a block as in use, in the bitmap of its
+ * partition. -EUCLEAN: that is no bitmap; -EIO, -ENOMEM.
+ */
+int udf_check_take(struct udf_check *check, uint32_t lbn);
+
+/*
+ * check_scan.c: call found for each valid ICB of a file, or of its streams and
+ * attributes, in the blocks of these bits; with mend, also for one of which only the checksums are wrong. Stops
+ * when it returns non-zero, which is passed on. check->unread: how many blocks
+ * could not be read. -ENOMEM, -ECANCELED.
  */
 typedef int (*udf_check_icb_fn)(void *private_data, uint32_t lbn,
 				const struct udf_icb *icb);
-int udf_check_scan(struct udf_check *check, const uint8_t *bits,
+int udf_check_scan(struct udf_check *check, const uint8_t *bits, bool mend,
 		   udf_check_icb_fn found, void *private_data);
 
 /* check_orphans.c: files in lost blocks. -ENOMEM, -ECANCELED. */

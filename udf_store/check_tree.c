@@ -871,11 +871,25 @@ static int use_run(void *private_data, const char *name, uint32_t lbn,
 	return 0;
 }
 
+/* The root, in a block that will be written. */
+static void add_new_root(struct tree *tree, size_t index)
+{
+	struct node *node = &tree->nodes[index];
+
+	node->unreadable = true;
+	node->icb_damaged = true;
+	udf_check_found(tree->check, UDF_FINDING_ICB, UDF_FINDING_ERROR, "/",
+			node->lbn,
+			"the root directory is lost with the file set: no ICB "
+			"of one is left");
+}
+
 /* The File Set Descriptor, and the root that it names. */
 static int start(struct tree *tree, struct udf_fsd *fsd)
 {
 	const struct udf_volume_info *info = tree->check->info;
 	uint32_t lbn = info->file_set;
+	bool new_root = false;
 	size_t index = 0;
 	int ret = 0;
 
@@ -891,11 +905,13 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	if (ret < 0) {
 		udf_check_found(tree->check, UDF_FINDING_DIRECTORY,
 				UDF_FINDING_ERROR, NULL, info->file_set,
-				"the File Set Descriptor is damaged: %s",
-				strerror(-ret));
+				"the File Set Descriptor %s: no file can be "
+				"reached without it",
+				ret == -EUCLEAN ? "is damaged"
+						: "cannot be read");
 	}
 	if (ret == -EUCLEAN) {
-		ret = tree_rebuild_file_set(tree, fsd);
+		ret = tree_rebuild_file_set(tree, fsd, &new_root);
 	}
 	if (ret == 0) {
 		ret = udf_volume_address(info, &fsd->root_icb.addr, 1, &lbn);
@@ -912,6 +928,10 @@ static int start(struct tree *tree, struct udf_fsd *fsd)
 	ret = add_node(tree, lbn, NO_NODE, NULL, &index);
 	if (ret == 0) {
 		tree->check->summary->directories++;
+	}
+	if (ret == 0 && new_root) {
+		add_new_root(tree, index);
+	} else if (ret == 0) {
 		ret = check_icb(tree, index);
 	}
 	if (ret == 0 && tree->nodes[index].icb_damaged) {
@@ -953,7 +973,8 @@ static int check_all(struct tree *tree)
 	int ret = start(tree, &fsd);
 
 	if (ret == -EUCLEAN) {
-		/* Found and said; there is no tree. */
+		/* Found and said. */
+		tree->check->no_tree = true;
 		return 0;
 	}
 	if (ret < 0) {

@@ -146,11 +146,13 @@ uint64_t tree_damaged_bytes(const uint8_t *data, uint64_t offset,
  * the directory of a node that the file set names, which is damaged. The last
  * finding was about it.
  *
- * tree_rebuild_file_set() fills in what it will be. -EUCLEAN: that is not
- * certain. tree_rebuild_directory(): 0 also when it is not. -ENOMEM,
- * -ECANCELED.
+ * tree_rebuild_file_set() fills in what it will be; new_root: it leads to a
+ * free block, as there is no root any more. -EUCLEAN: that is not certain, and
+ * a note has said why. tree_rebuild_directory(): 0 also when it is not.
+ * -ENOMEM, -ECANCELED.
  */
-int tree_rebuild_file_set(struct tree *tree, struct udf_fsd *fsd);
+int tree_rebuild_file_set(struct tree *tree, struct udf_fsd *fsd,
+			  bool *new_root);
 int tree_rebuild_directory(struct tree *tree, size_t index,
 			   const struct udf_fsd *fsd, bool is_root);
 

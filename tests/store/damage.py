@@ -18,11 +18,12 @@ DAMAGES = (
     ('used_is_free', 0), ('free_is_taken', 0), ('link_count', 0),
     ('integrity', 0), ('integrity_gone', 0), ('bitmap_header', 0),
     ('parent', 0), ('anchor', 0), ('main_sequence', 0),
-    ('reserve_sequence', 0), ('icb_damaged', 1), ('dangling', 1),
+    ('reserve_sequence', 0), ('icb_damaged', 1), ('dangling', 2),
     ('extent_outside', 1), ('extent_short', 1), ('unique_id', 0),
-    ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 0),
+    ('name_damaged', 0), ('directory_lost', 0), ('streams_lost', 1),
     ('shared_block', 1), ('shared_icb', 2), ('shared_directory', 1),
     ('shared_twice', 2), ('root_lost', 0), ('file_set_lost', 0),
+    ('root_and_file_set_lost', 0),
     ('file_set_checksum', 0), ('system_streams_lost', 0), ('anchors', 0),
     ('no_unique_id', 0), ('circle', 0), ('icb_checksum', 0),
     ('directory_checksum', 0), ('root_checksum', 0), ('names_checksum', 0),
@@ -296,6 +297,10 @@ class Damage:
     def file_set_lost(self):
         self.volume.put(self.volume.file_set, bytes(self.volume.size))
 
+    def root_and_file_set_lost(self):
+        self.root_lost()
+        self.file_set_lost()
+
     def file_set_checksum(self):
         block = self.volume.block(self.volume.file_set)
         block[8] ^= 0xFF
@@ -439,10 +444,26 @@ def few_files(mount):
     os.setxattr(mount.file('two', 'below'), 'user.long', b'value' * 1000)
 
 
-def contents(top):
-    """{path: digest} of all that can be read."""
+def attributes(path):
+    """{name: digest} of the extended attributes that can be read."""
     found = {}
-    for path, _, names in os.walk(top):
+    try:
+        for name in os.listxattr(path, follow_symlinks=False):
+            value = os.getxattr(path, name, follow_symlinks=False)
+            found[name] = hashlib.sha256(value).hexdigest()
+    except OSError:
+        pass
+    return found
+
+
+def contents(top, with_attributes=True):
+    """{path: digest} of all that can be read; PATH:NAME for attributes."""
+    found = {}
+    for path, directories, names in os.walk(top):
+        for name in directories + names if with_attributes else ():
+            full = os.path.join(path, name)
+            for attribute, digest in attributes(full).items():
+                found[f'{os.path.relpath(full, top)}:{attribute}'] = digest
         for name in names:
             full = os.path.join(path, name)
             try:
@@ -458,11 +479,11 @@ def contents(top):
     return found
 
 
-def read(scratch, image):
+def read(scratch, image, with_attributes=True):
     """What can be read of a volume, without changing it; None: nothing."""
     try:
         with store.Mount(scratch, image, '--read-only') as mount:
-            found = contents(mount.path)
+            found = contents(mount.path, with_attributes)
             mount.unmount()
     except RuntimeError:
         return None

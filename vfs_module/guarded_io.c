@@ -22,7 +22,8 @@ struct guarded_pwrite_state {
 	struct files_struct *fsp;
 	const void *data;
 	size_t n;
-	off_t offset;
+	off_t offset; /* as smbd said it */
+	off_t start;  /* where that is */
 
 	struct smbd_smb2_request *smb2req; /* NULL: not SMB2 */
 	struct tevent_req *held;
@@ -62,7 +63,7 @@ static bool guarded_pwrite_hold(struct tevent_req *req)
 				   state->smb2req,
 				   state->fsp,
 				   &open->key,
-				   state->offset,
+				   state->start,
 				   (off_t)state->n);
 	if (state->held == NULL) {
 		return false;
@@ -82,6 +83,7 @@ struct tevent_req *guarded_pwrite_send(struct vfs_handle_struct *handle,
 	struct tevent_req *req = NULL;
 	struct guarded_pwrite_state *state = NULL;
 	struct smbd_smb2_request *smb2req = smb2_request_of(mem_ctx);
+	off_t start = purge_guard_write_start(fsp, offset);
 	enum purge_guard_verdict verdict;
 	NTSTATUS status;
 
@@ -89,7 +91,7 @@ struct tevent_req *guarded_pwrite_send(struct vfs_handle_struct *handle,
 				    fsp,
 				    smb2req,
 				    PURGE_GUARD_WRITE,
-				    offset,
+				    start,
 				    (off_t)n,
 				    &status);
 	if (verdict == PURGE_GUARD_PROCEED) {
@@ -113,6 +115,7 @@ struct tevent_req *guarded_pwrite_send(struct vfs_handle_struct *handle,
 		.data = data,
 		.n = n,
 		.offset = offset,
+		.start = start,
 		.smb2req = smb2req,
 		.ret = -1,
 	};

@@ -5,6 +5,7 @@
  */
 #include "held_ops.h"
 #include "held_list.h"
+#include "samba_compat.h"
 #include "smb2_request.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
@@ -96,6 +97,20 @@ static bool ranges_overlap(off_t a, off_t a_len, off_t b, off_t b_len)
 	return a - b < b_len;
 }
 
+/* Does it matter which comes first, this or one of fsp on the range? */
+static bool held_op_overlaps(const struct held_op *op,
+			     const struct files_struct *fsp,
+			     off_t offset,
+			     off_t len)
+{
+	if (op->fsp != fsp) {
+		return false;
+	}
+	/* Where an append ends up depends on all that are done before. */
+	return samba_compat_appends(fsp) ||
+	       ranges_overlap(op->offset, op->len, offset, len);
+}
+
 bool held_ops_overlap(const struct held_ops *ops,
 		      const struct files_struct *fsp,
 		      off_t offset,
@@ -106,10 +121,7 @@ bool held_ops_overlap(const struct held_ops *ops,
 
 	for (file = ops->files; file != NULL; file = file->next) {
 		for (op = file->list; op != NULL; op = op->next) {
-			if (op->fsp != fsp) {
-				continue;
-			}
-			if (ranges_overlap(op->offset, op->len, offset, len)) {
+			if (held_op_overlaps(op, fsp, offset, len)) {
 				return true;
 			}
 		}
@@ -216,10 +228,7 @@ static bool held_op_is_behind(const struct held_op *op)
 	const struct held_op *o = NULL;
 
 	for (o = op->file->list; o != op; o = o->next) {
-		if (o->fsp != op->fsp) {
-			continue;
-		}
-		if (ranges_overlap(o->offset, o->len, op->offset, op->len)) {
+		if (held_op_overlaps(o, op->fsp, op->offset, op->len)) {
 			return true;
 		}
 	}

@@ -322,6 +322,22 @@ static bool is_unbuffered(const struct udf_open *open,
 	return smb2req != NULL && smb2_request_is_unbuffered_write(smb2req);
 }
 
+off_t purge_guard_write_start(const struct files_struct *fsp, off_t offset)
+{
+	struct stat st = { .st_size = 0 };
+	int ret = -1;
+
+	if (!samba_compat_appends(fsp)) {
+		return offset;
+	}
+	ret = fstat(fsp_get_io_fd(fsp), &st);
+	if (ret == -1) {
+		/* The purge will not know the file either, and say so. */
+		return 0;
+	}
+	return st.st_size;
+}
+
 enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 					   struct files_struct *fsp,
 					   struct smbd_smb2_request *smb2req,

@@ -67,6 +67,12 @@ enum purge_guard_verdict purge_guard_check(struct vfs_handle_struct *handle,
 					   NTSTATUS *status);
 
 /*
+ * Where a WRITE that says offset goes to, for purge_guard_check() and for
+ * holding it: the end of the file if its open appends.
+ */
+off_t purge_guard_write_start(const struct files_struct *fsp, off_t offset);
+
+/*
  * For a synchronous VFS function that returns -1: may it go on? If not, errno
  * is set, and the status the client will see is seen to.
  */

@@ -81,6 +81,19 @@ samba_compat_write_lock(struct files_struct *fsp,
 #endif
 }
 
+/*
+ * An SMB3 POSIX client's open for appending: its writes go to the end of the
+ * file, wherever that is when they are done, and say VFS_PWRITE_APPEND_OFFSET.
+ */
+static inline bool samba_compat_appends(const struct files_struct *fsp)
+{
+#ifdef HAVE_POSIX_APPEND
+	return fsp->fsp_flags.posix_append;
+#else
+	return false;
+#endif
+}
+
 /* What smbd's database of opens has of one. */
 #ifdef HAVE_SMBXSRV_OPEN_GLOBAL
 typedef struct smbXsrv_open_global samba_compat_open_global;

@@ -477,8 +477,10 @@ static ssize_t udf_pwrite(struct vfs_handle_struct *handle,
 			  size_t n,
 			  off_t offset)
 {
+	off_t start = purge_guard_write_start(fsp, offset);
+
 	if (handle->data != NULL &&
-	    !purge_guard_sync(handle, fsp, PURGE_GUARD_WRITE, offset, n))
+	    !purge_guard_sync(handle, fsp, PURGE_GUARD_WRITE, start, n))
 	{
 		return -1;
 	}
@@ -517,8 +519,10 @@ static ssize_t udf_recvfile(struct vfs_handle_struct *handle,
 			    off_t offset,
 			    size_t count)
 {
+	off_t start = purge_guard_write_start(tofsp, offset);
+
 	if (handle->data != NULL &&
-	    !purge_guard_sync(handle, tofsp, PURGE_GUARD_WRITE, offset, count))
+	    !purge_guard_sync(handle, tofsp, PURGE_GUARD_WRITE, start, count))
 	{
 		/* What is not written must still leave the socket. */
 		drain_socket(fromfd, count);

@@ -41,6 +41,13 @@ class Scan:
             raise RuntimeError(f'status: {code}: {errors}')
         return json.loads(said)['counted']
 
+    def held(self):
+        """What `udfctl status` says is held."""
+        said = subprocess.run([*IN_ROOT, UDFCTL, 'status', *self.conf,
+                               '--json'], stdout=subprocess.PIPE, text=True,
+                              check=True, timeout=60).stdout
+        return json.loads(said)['held']
+
 
 class Run:
     def __init__(self, command):

@@ -8,8 +8,8 @@
  * each step on the medium before the next:
  *
  *   1. what O does not refer to: data (written by then), new ICBs, AEDs,
- *      which always go to new blocks, new directories; and the space bitmap
- *      with the blocks of O and N in use
+ *      which go to new blocks unless they say the same as before, new
+ *      directories; and the space bitmap with the blocks of O and N in use
  *   2. ICBs of files; blocks of directories with the names that are new, but
  *      with the names that go still there
  *   3. ICBs of directories, which make appended names visible
@@ -703,6 +703,9 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 		}
 		if (result < 0 && !node->unlinked) {
 			node->fresh = chosen->was_fresh;
+			udf_node_forget_aeds(node);
+			/* Without space the next commit takes what is free. */
+			(void)udf_node_reserve_aeds(node);
 			udf_commit_dirty(node);
 		} else if (!chosen->is_empty) {
 			udf_node_note_synced(node, chosen->written);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commit.h"
 #include "file.h"
 #include "state.h"
 
@@ -326,6 +327,7 @@ int udf_file_unembed(struct udf_node *node)
 		}
 		node->data = NULL;
 		free(data);
+		udf_commit_dirty(node);
 		return 0;
 	}
 	node->size = 0;
@@ -344,6 +346,8 @@ int udf_file_unembed(struct udf_node *node)
 	}
 	node->data = NULL;
 	free(data);
+	/* Whatever comes of what it was done for: it has blocks now. */
+	udf_commit_dirty(node);
 	return 0;
 }
 
@@ -385,6 +389,18 @@ int udf_file_extend(struct udf_node *node, uint64_t blocks)
 	return ret;
 }
 
+/*
+ * Release what is behind the end of the file. It is a change by itself: if
+ * the medium did not learn of it, others would get blocks that it still gives
+ * to this file.
+ */
+static void drop_tail(struct udf_node *node)
+{
+	if (node->beyond_end) {
+		udf_commit_dirty(node);
+	}
+}
+
 /* Before any change: is there something that forbids it? */
 static int check_writable(const struct udf_node *node)
 {
@@ -419,7 +435,7 @@ ssize_t udf_file_write(struct udf_node *node, uint64_t offset, size_t size,
 	if (size == 0) {
 		return 0;
 	}
-	udf_node_trim(node);
+	drop_tail(node);
 	if (node->embedded) {
 		uint64_t limit = udf_node_embedded_max(node);
 
@@ -484,7 +500,7 @@ int udf_file_truncate(struct udf_node *node, uint64_t size)
 	if (size > UDF_FILE_SIZE_MAX) {
 		return -EFBIG;
 	}
-	udf_node_trim(node);
+	drop_tail(node);
 	if (node->embedded && size <= udf_node_embedded_max(node)) {
 		return resize_embedded(node, size);
 	}
@@ -514,9 +530,14 @@ int udf_file_truncate(struct udf_node *node, uint64_t size)
 		}
 		return ret;
 	}
+	ret = udf_node_reserve_cut(node, (size + node_block_size(node) - 1) /
+						 node_block_size(node));
+	if (ret < 0) {
+		return ret;
+	}
 	node->size = size;
 	node->beyond_end = true;
-	udf_node_trim(node);
+	drop_tail(node);
 	return 0;
 }
 
@@ -697,16 +718,17 @@ static int allocate_range(struct udf_node *node, uint64_t offset, uint64_t end)
 	if (node->embedded && end <= udf_node_embedded_max(node)) {
 		return 0;
 	}
+	if (first > (node->size + block_size - 1) / block_size &&
+	    first > udf_extent_map_end(&node->map)) {
+		/* What is behind the end of a file is allocated, without
+		 * holes (ECMA-167 4/12.1, file tail). */
+		return -EOPNOTSUPP;
+	}
 	ret = udf_file_unembed(node);
 	if (ret < 0) {
 		return ret;
 	}
 	map_end = udf_extent_map_end(&node->map);
-	if (first > map_end) {
-		/* What is behind the end of a file is allocated, without
-		 * holes (ECMA-167 4/12.1, file tail). */
-		return -EOPNOTSUPP;
-	}
 	if (count_missing(node, first, last) > udf_space_free(udf_node_data_space(node))) {
 		return -ENOSPC;
 	}
@@ -735,7 +757,7 @@ int udf_file_allocate(struct udf_node *node, int mode, uint64_t offset,
 		return -EINVAL;
 	}
 	if (mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) {
-		udf_node_trim(node);
+		drop_tail(node);
 		return clear_range(node, offset, end, UDF_EXTENT_HOLE);
 	}
 	if ((mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE)) != 0) {
@@ -744,7 +766,7 @@ int udf_file_allocate(struct udf_node *node, int mode, uint64_t offset,
 	if (end > UDF_FILE_SIZE_MAX) {
 		return -EFBIG;
 	}
-	udf_node_trim(node);
+	drop_tail(node);
 	grows = end > node->size && (mode & FALLOC_FL_KEEP_SIZE) == 0;
 	if (grows) {
 		ret = udf_file_truncate(node, end);

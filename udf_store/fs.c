@@ -524,7 +524,7 @@ static int setattr_locked(struct udf_node *node, const struct stat *attr,
 		}
 		node->modification = udf_node_now();
 	}
-	ret = udf_node_reserve_aeds(node);
+	ret = udf_node_reserve_same(node);
 	if (ret < 0) {
 		return ret;
 	}
@@ -584,8 +584,13 @@ ssize_t udf_fs_read(struct udf_node *node, uint64_t offset, size_t size,
 static ssize_t write_locked(struct udf_node *node, uint64_t offset,
 			    size_t size, const uint8_t *bytes)
 {
-	ssize_t ret = udf_node_reserve_aeds(node);
+	bool within = offset <= node->size && size <= node->size - offset;
+	ssize_t ret = 0;
 
+	/* What it changes of the extents it reserves by itself, but for the
+	 * end of the file in the last one. */
+	ret = within ? udf_node_reserve_same(node)
+		     : udf_node_reserve_aeds(node);
 	if (ret < 0) {
 		return ret;
 	}
@@ -648,6 +653,10 @@ static int allocate_locked(struct udf_node *node, int mode, uint64_t offset,
 
 	if (udf_node_format(node) != S_IFREG) {
 		return -ENODEV;
+	}
+	ret = udf_node_reserve_aeds(node);
+	if (ret < 0) {
+		return ret;
 	}
 	ret = udf_file_allocate(node, mode, offset, length);
 	if (ret != -EINVAL && ret != -EOPNOTSUPP) {

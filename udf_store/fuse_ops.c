@@ -373,12 +373,38 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	free(buf);
 }
 
+/*
+ * Pages of a mapping: the kernel does not look at how much of them was
+ * written. Only an error tells it, and msync(2), that not all was.
+ */
+static ssize_t write_pages(struct udf_node *node, uint64_t offset,
+			   size_t size, const char *buf)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t ret = udf_fs_write(node, offset + done, size - done,
+					   &buf[done]);
+
+		if (ret <= 0) {
+			return ret < 0 ? ret : -EIO;
+		}
+		done += (size_t)ret;
+	}
+	return (ssize_t)done;
+}
+
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
 		     size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	ssize_t ret = udf_fs_write(udfd_open_node(req, ino, fi),
-				   (uint64_t)offset, size, buf);
+	struct udf_node *node = udfd_open_node(req, ino, fi);
+	ssize_t ret = 0;
 
+	if (fi->writepage) {
+		ret = write_pages(node, (uint64_t)offset, size, buf);
+	} else {
+		ret = udf_fs_write(node, (uint64_t)offset, size, buf);
+	}
 	if (ret < 0) {
 		reply_errno(req, (int)ret);
 	} else {

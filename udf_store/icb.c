@@ -90,6 +90,7 @@ struct ad_walk {
 	uint64_t position; /* bytes of the file described so far */
 	uint32_t next_aed; /* lbn; 0: no more */
 	bool ended;
+	size_t used; /* bytes of descriptors before the one that ended it */
 };
 
 /* One descriptor into the map. */
@@ -142,6 +143,7 @@ static int ads_add(struct ad_walk *walk, enum udf_ad_form form,
 
 	walk->next_aed = 0;
 	walk->ended = false;
+	walk->used = 0;
 	while (!walk->ended && length - offset >= udf_ad_size(form)) {
 		struct udf_ad ad = { .length = 0 };
 		/* A short one is about the partition that it is in. */
@@ -156,8 +158,33 @@ static int ads_add(struct ad_walk *walk, enum udf_ad_form form,
 		if (ret < 0) {
 			return ret;
 		}
+		if (!walk->ended) {
+			walk->used = offset;
+		}
 	}
 	return 0;
+}
+
+void udf_node_forget_aeds(struct udf_node *node)
+{
+	free(node->chain.ads);
+	node->chain = (struct udf_aed_chain){ .first = 0 };
+}
+
+/* What the next AED has. Without memory it is not known. */
+static void chain_append(struct udf_aed_chain *chain, const uint8_t *ads,
+			 size_t length)
+{
+	uint8_t *longer = realloc(chain->ads, chain->length + length + 1);
+
+	if (longer == NULL) {
+		free(chain->ads);
+		*chain = (struct udf_aed_chain){ .first = 0 };
+		return;
+	}
+	memcpy(&longer[chain->length], ads, length);
+	chain->ads = longer;
+	chain->length += length;
 }
 
 /*
@@ -181,6 +208,11 @@ static int aeds_add(struct ad_walk *walk, enum udf_ad_form form)
 	if (block == NULL) {
 		return -ENOMEM;
 	}
+	walk->node->chain = (struct udf_aed_chain){
+		.first = walk->next_aed,
+		.form = (uint16_t)form,
+		.in_icb = walk->used,
+	};
 	while (walk->next_aed != 0) {
 		uint32_t lbn = walk->next_aed;
 		struct udf_aed aed = { .ad_length = 0 };
@@ -212,6 +244,12 @@ static int aeds_add(struct ad_walk *walk, enum udf_ad_form form)
 		if (ret < 0) {
 			break;
 		}
+		if (walk->node->chain.first != 0) {
+			chain_append(&walk->node->chain, aed.ads, walk->used);
+		}
+	}
+	if (ret < 0) {
+		udf_node_forget_aeds(walk->node);
 	}
 	free(block);
 	return ret;
@@ -566,9 +604,10 @@ static uint64_t aeds_needed(const struct udf_node *node, uint64_t ads)
 	return 1 + (ads - per_aed + per_aed - 2) / (per_aed - 1);
 }
 
-int udf_node_reserve_aeds(struct udf_node *node)
+/* For a map of so many extents, which end at a block. */
+static int reserve_aeds(struct udf_node *node, uint64_t extents, uint64_t end)
 {
-	uint64_t ads = node->map.count + MAP_CHANGE_MAX;
+	uint64_t ads = extents + MAP_CHANGE_MAX + end / ad_max_blocks(node);
 	uint64_t needed = 0;
 	int ret = 0;
 
@@ -578,7 +617,6 @@ int udf_node_reserve_aeds(struct udf_node *node)
 	if (icb_room(node) < 2 * udf_ad_size(node_ad_form(node))) {
 		return -ENOSPC;
 	}
-	ads += udf_extent_map_end(&node->map) / ad_max_blocks(node);
 	needed = aeds_needed(node, ads);
 	if (needed <= node->aeds_reserved) {
 		return 0;
@@ -592,6 +630,23 @@ int udf_node_reserve_aeds(struct udf_node *node)
 		node->aeds_reserved = (uint32_t)needed;
 	}
 	return ret;
+}
+
+int udf_node_reserve_aeds(struct udf_node *node)
+{
+	return reserve_aeds(node, node->map.count,
+			    udf_extent_map_end(&node->map));
+}
+
+int udf_node_reserve_cut(struct udf_node *node, uint64_t blocks)
+{
+	uint64_t extents = 0;
+
+	while (extents < node->map.count &&
+	       node->map.extents[extents].block < blocks) {
+		extents++;
+	}
+	return reserve_aeds(node, extents, blocks);
 }
 
 /*
@@ -652,6 +707,62 @@ static int encode_map(const struct udf_node *node, enum udf_ad_form form,
 	return 0;
 }
 
+/* Are these the descriptors that the AEDs on the medium have? */
+static bool chain_has(const struct udf_node *node, enum udf_ad_form form,
+		      size_t in_icb, const uint8_t *ads, size_t length)
+{
+	const struct udf_aed_chain *chain = &node->chain;
+
+	if (chain->ads == NULL || chain->form != form ||
+	    chain->in_icb != in_icb || chain->length != length ||
+	    memcmp(chain->ads, ads, length) != 0) {
+		return false;
+	}
+	/* From a bad packet they have to move. */
+	for (size_t i = 0; i < node->aeds.count; i++) {
+		const struct udf_run *run = &node->aeds.runs[i];
+
+		for (uint32_t k = 0; k < run->count; k++) {
+			if (udf_volume_is_bad(node->fs->volume, run->lbn + k)) {
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* Would the node be written without new AEDs, as it is now? */
+static bool keeps_aeds(const struct udf_node *node)
+{
+	enum udf_ad_form form = node_ad_form(node);
+	size_t ad_size = udf_ad_size(form);
+	size_t in_icb = icb_room(node) / ad_size;
+	uint8_t *ads = NULL;
+	size_t count = 0;
+	bool keeps = false;
+
+	if (node->chain.ads == NULL || node->beyond_end || in_icb < 2 ||
+	    encode_map(node, form, &ads, &count) < 0) {
+		return false;
+	}
+	if (count > in_icb) {
+		size_t here = in_icb - 1;
+
+		keeps = chain_has(node, form, here * ad_size,
+				  &ads[here * ad_size],
+				  (count - here) * ad_size);
+	}
+	free(ads);
+	return keeps;
+}
+
+int udf_node_reserve_same(struct udf_node *node)
+{
+	int ret = udf_node_reserve_aeds(node);
+
+	return ret == -ENOSPC && keeps_aeds(node) ? 0 : ret;
+}
+
 static void encode_next_ad(const struct udf_node *node, enum udf_ad_form form,
 			   uint32_t lbn, uint8_t *p)
 {
@@ -664,6 +775,32 @@ static void encode_next_ad(const struct udf_node *node, enum udf_ad_form form,
 	(void)encode_ad(&next, form, p, udf_ad_size(form));
 }
 
+/* A block for an AED: one of the reserve, or any when nothing was reserved. */
+static int take_aed(struct udf_node *node, uint32_t goal, uint32_t *lbn)
+{
+	struct udf_space *space = udf_space_for_metadata(&node->fs->space);
+	uint32_t count = 1;
+	int ret = 0;
+
+	if (node->aeds_reserved == 0) {
+		return udf_space_allocate(space, goal, &count, lbn);
+	}
+	ret = udf_space_take(space, goal, lbn);
+	if (ret == 0) {
+		node->aeds_reserved--;
+	}
+	return ret;
+}
+
+static void release_aeds(struct udf_node *node, struct udf_run_list *aeds)
+{
+	for (size_t i = 0; i < aeds->count; i++) {
+		udf_space_release(&node->fs->space, aeds->runs[i].lbn,
+				  aeds->runs[i].count);
+	}
+	udf_run_list_free(aeds);
+}
+
 /*
  * Write the descriptors that do not fit the ICB to AEDs in new blocks. The
  * old AEDs stay as they are until the ICB has left them behind.
@@ -674,7 +811,6 @@ static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
 		       uint32_t *first)
 {
 	struct udf_fs *fs = node->fs;
-	struct udf_space *space = udf_space_for_metadata(&fs->space);
 	size_t ad_size = udf_ad_size(form);
 	uint32_t block_size = fs->info->block_size;
 	size_t per_aed = (block_size - UDF_AED_LEN) / ad_size;
@@ -690,11 +826,10 @@ static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
 		ret = -ENOMEM;
 		goto out;
 	}
-	ret = udf_space_take(space, node->lbn, &lbn);
+	ret = take_aed(node, node->lbn, &lbn);
 	if (ret < 0) {
 		goto out;
 	}
-	node->aeds_reserved -= node->aeds_reserved > 0;
 	*first = lbn;
 	while (count > 0) {
 		struct udf_aed aed = {
@@ -709,13 +844,17 @@ static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
 		uint32_t next = 0;
 		size_t here = count;
 
+		ret = udf_run_list_add(&fresh, lbn, 1);
+		if (ret < 0) {
+			udf_space_release(&fs->space, lbn, 1);
+			goto out;
+		}
 		if (count > per_aed) {
 			here = per_aed - 1;
-			ret = udf_space_take(space, lbn, &next);
+			ret = take_aed(node, lbn, &next);
 			if (ret < 0) {
 				goto out;
 			}
-			node->aeds_reserved -= node->aeds_reserved > 0;
 		}
 		memcpy(part, ads, here * ad_size);
 		aed.ads = part;
@@ -725,14 +864,12 @@ static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
 			aed.ad_length += (uint32_t)ad_size;
 		}
 		ret = encode_aed(&aed, block, block_size);
-		if (ret < 0) {
-			goto out;
+		if (ret >= 0) {
+			ret = store(private_data, lbn, block, false);
 		}
-		ret = store(private_data, lbn, block, false);
-		if (ret < 0) {
-			goto out;
+		if (ret < 0 && next != 0) {
+			udf_space_release(&fs->space, next, 1);
 		}
-		ret = udf_run_list_add(&fresh, lbn, 1);
 		if (ret < 0) {
 			goto out;
 		}
@@ -740,18 +877,39 @@ static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
 		count -= here;
 		lbn = next;
 	}
-	for (size_t i = 0; i < node->aeds.count; i++) {
-		udf_space_release(&fs->space, node->aeds.runs[i].lbn,
-				  node->aeds.runs[i].count);
-	}
-	udf_run_list_free(&node->aeds);
+	release_aeds(node, &node->aeds);
 	node->aeds = fresh;
 	fresh = (struct udf_run_list){ .runs = NULL };
 	ret = 0;
 out:
-	udf_run_list_free(&fresh);
+	/* Nothing leads to those of a chain that was not finished. */
+	release_aeds(node, &fresh);
 	free(block);
 	free(part);
+	return ret;
+}
+
+/* The descriptors behind those in the ICB: in the AEDs there are, or new. */
+static int store_aeds(struct udf_node *node, enum udf_ad_form form,
+		      size_t in_icb, const uint8_t *ads, size_t count,
+		      udf_node_store_fn store, void *private_data,
+		      uint32_t *first)
+{
+	size_t length = count * udf_ad_size(form);
+	int ret = 0;
+
+	if (chain_has(node, form, in_icb, ads, length)) {
+		*first = node->chain.first;
+		return 0;
+	}
+	udf_node_forget_aeds(node);
+	ret = encode_aeds(node, form, ads, count, store, private_data, first);
+	if (ret == 0) {
+		node->chain.first = *first;
+		node->chain.form = (uint16_t)form;
+		node->chain.in_icb = in_icb;
+		chain_append(&node->chain, ads, length);
+	}
 	return ret;
 }
 
@@ -857,24 +1015,21 @@ int udf_node_encode(struct udf_node *node, const uint8_t *embedded_data,
 			goto out;
 		}
 		if (count > in_icb) {
-			uint8_t *rest = &ads[(in_icb - 1) * ad_size];
+			size_t here = in_icb - 1;
+			uint8_t *rest = &ads[here * ad_size];
 			uint32_t first = 0;
 
-			ret = encode_aeds(node, form, rest,
-					  count - (in_icb - 1), store,
-					  private_data, &first);
+			ret = store_aeds(node, form, here * ad_size, rest,
+					 count - here, store, private_data,
+					 &first);
 			if (ret < 0) {
 				goto out;
 			}
 			encode_next_ad(node, form, first, rest);
 			count = in_icb;
 		} else {
-			for (size_t i = 0; i < node->aeds.count; i++) {
-				udf_space_release(&node->fs->space,
-						  node->aeds.runs[i].lbn,
-						  node->aeds.runs[i].count);
-			}
-			udf_run_list_free(&node->aeds);
+			udf_node_forget_aeds(node);
+			release_aeds(node, &node->aeds);
 		}
 		data.ad_type = (uint16_t)form;
 		data.blocks_recorded = udf_extent_map_recorded(&node->map);

@@ -277,7 +277,7 @@ static int link_locked(struct udf_node *node, struct udf_node *directory,
 	}
 	ret = udf_node_reserve_aeds(directory);
 	if (ret == 0) {
-		ret = udf_node_reserve_aeds(node);
+		ret = udf_node_reserve_same(node);
 	}
 	if (ret < 0) {
 		return ret;
@@ -366,6 +366,15 @@ static int check_victim(struct udf_node *node, bool want_directory)
 	return 0;
 }
 
+/* One that keeps another name is written again, with one link less. */
+static int reserve_victim(struct udf_node *node)
+{
+	if (udf_node_is_directory(node) || node->link_count <= 1) {
+		return 0;
+	}
+	return udf_node_reserve_same(node);
+}
+
 /* With the directory's lock. */
 static int remove_locked(struct udf_node *directory, const char *name,
 			 bool want_directory)
@@ -402,7 +411,10 @@ static int remove_locked(struct udf_node *directory, const char *name,
 	pthread_rwlock_wrlock(&node->lock);
 	ret = check_victim(node, want_directory);
 	if (ret == 0) {
-		ret = udf_node_reserve_aeds(directory);
+		ret = udf_node_reserve_same(directory);
+	}
+	if (ret == 0) {
+		ret = reserve_victim(node);
 	}
 	if (ret == 0) {
 		ret = udf_directory_remove(directory, entry.offset);
@@ -608,6 +620,12 @@ static int exchange_locked(struct rename *r)
 		ret = udf_node_reserve_aeds(r->to);
 	}
 	if (ret == 0) {
+		ret = udf_node_reserve_same(r->source);
+	}
+	if (ret == 0) {
+		ret = udf_node_reserve_same(r->target);
+	}
+	if (ret == 0) {
 		unique_id = udf_fs_next_unique_id(r->from->fs);
 		ret = udf_directory_insert(r->from, r->name, r->target,
 					   (uint32_t)unique_id, &added);
@@ -656,15 +674,20 @@ static int rename_locked(struct rename *r)
 	if (moves && r->target == NULL && r->to->link_count >= LINK_MAX_UDF) {
 		return -EMLINK;
 	}
-	ret = udf_node_reserve_aeds(r->from);
-	if (ret == 0) {
+	ret = udf_node_reserve_same(r->from);
+	if (ret == 0 && r->target == NULL) {
 		ret = udf_node_reserve_aeds(r->to);
+	} else if (ret == 0) {
+		ret = udf_node_reserve_same(r->to);
 	}
 	if (ret == 0) {
-		ret = udf_node_reserve_aeds(r->source);
+		ret = udf_node_reserve_same(r->source);
 	}
 	if (ret == 0 && r->target != NULL) {
 		ret = check_victim(r->target, is_directory);
+	}
+	if (ret == 0 && r->target != NULL) {
+		ret = reserve_victim(r->target);
 	}
 	if (ret < 0) {
 		return ret;

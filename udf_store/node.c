@@ -50,6 +50,7 @@ void udf_node_free(struct udf_node *node)
 	udf_directory_free(node->directory);
 	udf_extent_map_free(&node->map);
 	udf_run_list_free(&node->aeds);
+	udf_node_forget_aeds(node);
 	free(node->ea);
 	free(node->damaged);
 	free(node->data);

@@ -34,6 +34,19 @@ struct udf_directory;
  * still a small chain of AEDs. */
 #define UDF_FILE_SIZE_MAX (8ULL << 40)
 
+/*
+ * The allocation descriptors that a node's AEDs have on the medium: while its
+ * map says the same, its ICB can be written again and leave the AEDs as they
+ * are. That takes no block, so a name can be removed on a full volume.
+ */
+struct udf_aed_chain {
+	uint32_t first;	 /* lbn of the first AED */
+	uint16_t form;	 /* enum udf_ad_form */
+	size_t in_icb;	 /* bytes of descriptors in front of it */
+	uint8_t *ads;	 /* in all AEDs together; NULL: not known */
+	size_t length;	 /* bytes */
+};
+
 struct udf_node {
 	struct udf_fs *fs;
 	uint32_t lbn; /* of the ICB; never changes */
@@ -89,9 +102,11 @@ struct udf_node {
 	uint64_t blocks_recorded; /* as read */
 	bool beyond_end; /* blocks are allocated behind the end of the file */
 
-	/* AEDs: where they are on the medium, and how many are reserved. */
+	/* AEDs: where they are on the medium, how many are reserved, and what
+	 * is known to be in them. */
 	struct udf_run_list aeds;
 	uint32_t aeds_reserved;
+	struct udf_aed_chain chain;
 
 	struct udf_directory *directory; /* loaded; NULL: not yet */
 	uint32_t child_goal; /* block where the next file's ICB should be */
@@ -192,11 +207,20 @@ uint32_t udf_node_embedded_max(const struct udf_node *node);
  * is written next, also after one more change of the map. -ENOSPC.
  */
 int udf_node_reserve_aeds(struct udf_node *node);
+/*
+ * The same before a change that leaves the extents as they are: no space is
+ * needed when the AEDs on the medium will do.
+ */
+int udf_node_reserve_same(struct udf_node *node);
+/* The same for the map when it has been cut to so many blocks. */
+int udf_node_reserve_cut(struct udf_node *node, uint64_t blocks);
+/* It is not sure any more what is in the AEDs on the medium. */
+void udf_node_forget_aeds(struct udf_node *node);
 
 /*
- * The blocks of the node's metadata as they shall be on the medium: AEDs go
- * to new blocks (out of the reserve; the old ones are released), the ICB to
- * its own. Each is given to store. embedded_data: what to put into the ICB
+ * The blocks of the node's metadata as they shall be on the medium: AEDs that
+ * change go to new blocks (out of the reserve; the old ones are released), the
+ * ICB to its own. Each is given to store. embedded_data: what to put into the ICB
  * instead of node->data, or NULL.
  */
 typedef int (*udf_node_store_fn)(void *private_data, uint32_t lbn,

@@ -376,7 +376,7 @@ int udf_stream_remove(struct udf_node *node, const char *name)
 	if (node->write_once) {
 		return -EROFS;
 	}
-	ret = udf_node_reserve_aeds(node);
+	ret = udf_node_reserve_same(node);
 	if (ret == 0) {
 		ret = stream_directory_get(node, &directory);
 	}
@@ -386,7 +386,7 @@ int udf_stream_remove(struct udf_node *node, const char *name)
 	pthread_rwlock_wrlock(&directory->lock);
 	ret = directory->write_once ? -EROFS : 0;
 	if (ret == 0) {
-		ret = udf_node_reserve_aeds(directory);
+		ret = udf_node_reserve_same(directory);
 	}
 	if (ret == 0) {
 		ret = stream_find(directory, name, &entry, &stream);

@@ -411,7 +411,11 @@ NTSTATUS purge_guard_check_fd(struct vfs_handle_struct *handle, int fd)
 
 	status = conn->store->ops->file_key(conn->store, fd, &key);
 	if (!NT_STATUS_IS_OK(status)) {
-		return status;
+		/*
+		 * Not a file of the store, but of what is mounted below the
+		 * share: nobody can count it either.
+		 */
+		return NT_STATUS_OK;
 	}
 	status = open_state_sum(conn->state, &key, &sum);
 	if (NT_STATUS_IS_OK(status) && sum == 0) {

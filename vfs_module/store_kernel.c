@@ -315,6 +315,10 @@ static NTSTATUS store_kernel_file_key(struct udf_store *store,
 	if (ret == -1) {
 		return map_nt_error_from_unix(errno);
 	}
+	if (st.st_dev != s->dev) {
+		/* Of another file system, mounted below the share. */
+		return NT_STATUS_INVALID_DEVICE_REQUEST;
+	}
 
 	*key = (struct udf_file_key) { .unique_id = st.st_ino };
 	memcpy(key->volume_id, s->volume_id, sizeof(key->volume_id));

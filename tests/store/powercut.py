@@ -15,6 +15,8 @@ import struct
 import store
 
 STEPS = 30
+# Of a file with holes.
+PIECES = 45
 WRITE, FLUSHED, FLUSH_BEGINS, ACKNOWLEDGED = range(4)
 FAIL = '.fail'  # behind the log's name: record_writes.c
 PRELOAD = os.path.join(store.BUILD, 'tests', 'store', 'record_writes.so')
@@ -57,8 +59,11 @@ class Work:
         name = self.new_name()
         if choice < 4 or len(untouched) < 2:
             data = rng.randbytes(rng.choice((10, 200, 600, 5000, 40000)))
-            with open(self.mount.file(name), 'wb') as file:
-                file.write(data)
+            if rng.random() < 0.15:
+                data = self.write_pieces(name)
+            else:
+                with open(self.mount.file(name), 'wb') as file:
+                    file.write(data)
             self.attributes[name] = None
             self.note(name, data)
             touched.add(name)
@@ -157,6 +162,18 @@ class Work:
             self.note(old, data)
             touched.add(old)
         return False
+
+    def write_pieces(self, name):
+        """A file of more extents than its ICB has room for: with AEDs."""
+        block = os.statvfs(self.mount.path).f_bsize
+        data = b''
+        with open(self.mount.file(name), 'wb', buffering=0) as file:
+            for _ in range(PIECES):
+                piece = self.rng.randbytes(block)
+                os.pwrite(file.fileno(), piece, len(data))
+                data += piece + bytes(block)
+            os.ftruncate(file.fileno(), len(data))
+        return data
 
     def exchange_directories(self, touched):
         """Of two in the top directory, with all that is in them."""

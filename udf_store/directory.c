@@ -17,8 +17,11 @@
  * system stream. Nobody may read it, and to remove it would free them. */
 #define NON_ALLOCATABLE_SPACE "Non-Allocatable Space"
 
-/* The name of a deleted FID (UDF 2.1.1): 254, it had 8 bit characters. */
+/* The name of a deleted FID (UDF 2.00 2.1.1) is unlike any other: its first
+ * byte says that it had 8 or 16 bit characters. Some readers know a deleted FID
+ * by nothing else. */
 #define DELETED_COMPRESSION_ID 254u
+#define DELETED_COMPRESSION_ID_16 255u
 
 /*
  * The name of a FID as we show it. One that a path component cannot be, or
@@ -772,6 +775,27 @@ static void fid_on_medium(const struct udf_directory *directory,
 	memcpy(fid->head, &directory->data[offset], FID_HEAD);
 }
 
+/* UDF 2.3.4.2: a deleted FID has no ICB, and no name but for those bytes of it
+ * that are behind the first. */
+static void fid_make_deleted(struct udf_directory *directory, uint32_t offset,
+			     struct udf_fid *fid)
+{
+	uint8_t *name = &directory->data[offset + UDF_FID_LEN];
+
+	fid->characteristics |= UDF_FID_DELETED;
+	fid->icb = (struct udf_ad){ .length = 0 };
+	/* Behind implementation use it is not within the head of the FID,
+	 * which is what the medium gets back before step 5 of a commit. */
+	if (fid->impl_use_length > 0 || fid->name_length == 0) {
+		return;
+	}
+	if (name[0] == UDF_CS0_8BIT) {
+		name[0] = DELETED_COMPRESSION_ID;
+	} else if (name[0] == UDF_CS0_16BIT) {
+		name[0] = DELETED_COMPRESSION_ID_16;
+	}
+}
+
 /* fresh: the medium has never had it. hash: of its name. */
 static int fid_delete(struct udf_node *node, uint32_t offset, uint32_t hash,
 		      bool fresh)
@@ -796,9 +820,7 @@ static int fid_delete(struct udf_node *node, uint32_t offset, uint32_t hash,
 			return ret;
 		}
 	}
-	/* UDF 2.3.4.2: a deleted FID has no ICB. */
-	fid.characteristics |= UDF_FID_DELETED;
-	fid.icb = (struct udf_ad){ .length = 0 };
+	fid_make_deleted(directory, offset, &fid);
 	ret = fid_rewrite(node, offset, &fid, (uint32_t)length);
 	if (ret < 0) {
 		directory->removed.count -= fresh ? 0 : 1;

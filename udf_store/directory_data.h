@@ -15,7 +15,8 @@
 /* A FID without a name, padded. */
 #define FID_MIN 40u
 
-/* What of a FID a removal changes: the tag and the fields up to the ICB. */
+/* What of a FID a removal changes: the tag, the fields up to the ICB, and the
+ * first byte of a name that is right behind them. */
 #define FID_HEAD 40u
 
 /* Free slots by length in steps of 4 bytes; longer ones are not used. */

@@ -8,10 +8,6 @@
 #include "bytes.h"
 #include "osta.h"
 
-/* Compression IDs (UDF 2.1.1). */
-#define CS0_8BIT 8u
-#define CS0_16BIT 16u
-
 /*
  * One code point as UTF-8. Returns its bytes, 0 when out_len is too small for
  * them.
@@ -113,9 +109,9 @@ int udf_cs0_to_utf8(const uint8_t *cs0, size_t len, char *out, size_t out_len)
 	if (len == 0) {
 		return 0;
 	}
-	if (cs0[0] == CS0_8BIT) {
+	if (cs0[0] == UDF_CS0_8BIT) {
 		width = 1;
-	} else if (cs0[0] == CS0_16BIT) {
+	} else if (cs0[0] == UDF_CS0_16BIT) {
 		width = 2;
 	} else {
 		return -EILSEQ;
@@ -180,7 +176,7 @@ int udf_utf8_to_cs0(const char *utf8, size_t len, uint8_t *out, size_t out_len)
 	if (out_len == 0) {
 		return -ENAMETOOLONG;
 	}
-	out[0] = wide ? CS0_16BIT : CS0_8BIT;
+	out[0] = wide ? UDF_CS0_16BIT : UDF_CS0_8BIT;
 
 	i = 0;
 	while (i < len) {

@@ -12,6 +12,10 @@
 #include <stdint.h>
 #include <time.h>
 
+/* Compression IDs (UDF 2.1.1). */
+#define UDF_CS0_8BIT 8u
+#define UDF_CS0_16BIT 16u
+
 /* A file identifier, with its compression ID, is at most this long. */
 #define UDF_NAME_MAX 255u
 /* What a file identifier can become in UTF-8, with the NUL: 254 characters

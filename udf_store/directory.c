@@ -13,6 +13,11 @@
 /* Directories beyond are not loaded: 16 million names and more. */
 #define DIRECTORY_SIZE_MAX (1u << 30)
 
+/* A directory of one extent has at least so many free blocks behind it when it
+ * was moved; a longer one than the other is not moved. */
+#define GATHER_ROOM_MIN 8u
+#define GATHER_BLOCKS_MAX (1u << 16)
+
 /* What bad packets are given to (UDF 2.3.13): in the root until 1.50, later a
  * system stream. Nobody may read it, and to remove it would free them. */
 #define NON_ALLOCATABLE_SPACE "Non-Allocatable Space"
@@ -452,11 +457,24 @@ int udf_directory_put_unused(struct udf_node *node, uint32_t offset,
 	return fid_put(node, offset, length, &fid);
 }
 
+/* What the medium gets back before removals is in the same place then. */
+static void relocate_heads(struct udf_node *node, struct removed_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct removed_fid *fid = &list->items[i];
+
+		udf_tag_set_location(fid->head,
+				     udf_directory_location(node, fid->offset));
+	}
+}
+
 int udf_directory_relocate(struct udf_node *node)
 {
 	struct udf_directory *directory = node->directory;
 	uint32_t offset = 0;
 
+	relocate_heads(node, &directory->removed);
+	relocate_heads(node, &directory->retargeted);
 	for (;;) {
 		struct udf_fid fid = { .name_length = 0 };
 		struct udf_tag tag = { .id = UDF_TAG_FID };
@@ -476,6 +494,52 @@ int udf_directory_relocate(struct udf_node *node)
 		}
 		offset += (uint32_t)length;
 	}
+}
+
+static void release_run(void *private_data, uint32_t lbn, uint64_t count)
+{
+	struct udf_fs *fs = private_data;
+
+	udf_space_release(&fs->space, lbn, count);
+}
+
+/*
+ * A directory in several extents goes to a place where it is one, with room to
+ * become twice as long: some readers know only its first extent, or refuse a
+ * volume when its descriptors do not fit the ICB. All is written before the ICB
+ * that leads there (commit.c). Where there is no such place, it stays.
+ */
+static void directory_gather(struct udf_node *node)
+{
+	struct udf_fs *fs = node->fs;
+	uint64_t blocks = udf_extent_map_end(&node->map);
+	struct udf_extent_map map = { .count = 0 };
+	struct udf_extent whole = { .type = UDF_EXTENT_RECORDED };
+	uint32_t room = GATHER_ROOM_MIN;
+	int ret = 0;
+
+	if (node->map.count <= 1 || blocks > GATHER_BLOCKS_MAX) {
+		return;
+	}
+	if (room < blocks) {
+		room = (uint32_t)blocks;
+	}
+	ret = udf_space_allocate_roomy(udf_space_for_metadata(&fs->space),
+				       node->lbn, (uint32_t)blocks, room,
+				       &whole.lbn);
+	if (ret < 0) {
+		return;
+	}
+	whole.count = blocks;
+	ret = udf_extent_map_set(&map, &whole);
+	if (ret < 0) {
+		udf_space_release(&fs->space, whole.lbn, blocks);
+		return;
+	}
+	udf_extent_map_cut(&node->map, 0, release_run, fs);
+	udf_extent_map_free(&node->map);
+	node->map = map;
+	udf_directory_moved(node);
 }
 
 /* Let the directory be size bytes long, moving it out of the ICB if need be. */
@@ -511,6 +575,7 @@ static int directory_grow(struct udf_node *node, uint32_t size)
 		if (ret < 0) {
 			return ret;
 		}
+		directory_gather(node);
 	}
 	directory->size = size;
 	node->size = size;

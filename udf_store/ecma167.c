@@ -159,6 +159,12 @@ int encode_tag(const struct udf_tag *tag, uint8_t *buf, size_t len,
 	return 0;
 }
 
+void udf_tag_set_location(uint8_t *buf, uint32_t location)
+{
+	put_le32(buf + 12, location);
+	buf[TAG_CHECKSUM_OFS] = tag_checksum(buf);
+}
+
 void decode_extent_ad(const uint8_t *p, struct udf_extent_ad *ad)
 {
 	ad->length = get_le32(p);

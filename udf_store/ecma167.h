@@ -84,6 +84,8 @@ int check_tag(const uint8_t *buf, size_t len, uint16_t id, uint32_t location,
  */
 int encode_tag(const struct udf_tag *tag, uint8_t *buf, size_t len,
 	       size_t crc_length);
+/* Change the location in a tag that is right otherwise: UDF_TAG_LEN bytes. */
+void udf_tag_set_location(uint8_t *buf, uint32_t location);
 
 /*
  * Compute checksum and CRC of a descriptor anew, when all else that its tag

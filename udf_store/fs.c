@@ -324,6 +324,9 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	fs->repairing = options->repair;
 	fs->growth_pending = udf_volume_metadata_is_stale(fs->volume);
 	open_space(fs, &integrity, options->repair);
+	if (!fs->read_only) {
+		udf_metadata_keep_room(fs);
+	}
 	ret = read_root(fs);
 	if (ret < 0) {
 		goto fail;

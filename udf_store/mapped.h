@@ -168,11 +168,12 @@ int udf_mapped_compare(struct udf_mapped *mapped, const uint8_t *used,
  * Growth of a metadata partition. Its files grow by whole allocation units,
  * each a run that begins on a multiple of the alignment unit (UDF 2.60
  * 2.2.10; both in blocks, at least 1). duplicate: the mirror has blocks of its
- * own. udf_mapped_end(): the lbn behind the last run of the metadata file.
+ * own. udf_mapped_end(): the lbn behind the last run of the metadata file, or
+ * of its mirror.
  */
 void udf_mapped_units(const struct udf_mapped *mapped, uint32_t *allocation,
 		      uint32_t *alignment, bool *duplicate);
-uint32_t udf_mapped_end(struct udf_mapped *mapped);
+uint32_t udf_mapped_end(struct udf_mapped *mapped, bool of_mirror);
 
 struct udf_metadata_growth {
 	uint32_t count;	 /* blocks more */

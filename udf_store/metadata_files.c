@@ -580,9 +580,10 @@ void udf_mapped_units(const struct udf_mapped *mapped, uint32_t *allocation,
 	*duplicate = mapped->duplicate;
 }
 
-uint32_t udf_mapped_end(struct udf_mapped *mapped)
+uint32_t udf_mapped_end(struct udf_mapped *mapped, bool of_mirror)
 {
-	const struct udf_run_table *table = &mapped->main.data;
+	const struct udf_run_table *table =
+		of_mirror ? &mapped->mirror.data : &mapped->main.data;
 	uint32_t lbn = 0;
 
 	pthread_rwlock_rdlock(&mapped->lock);

@@ -14,11 +14,35 @@
 #define GROWTH_PART 2u
 #define GROWTH_MIN_BYTES (128u << 10)
 
+/* This part of the partition behind the metadata file, and behind its mirror,
+ * is the last to be used for anything else: so they grow in their place. */
+#define ROOM_PART 8u
+
 bool udf_metadata_is_short(struct udf_fs *fs)
 {
 	struct udf_space *metadata = udf_space_for_metadata(&fs->space);
 
 	return metadata != &fs->space && udf_space_wanted(metadata) > 0;
+}
+
+void udf_metadata_keep_room(struct udf_fs *fs)
+{
+	uint32_t room = fs->info->partition_blocks / ROOM_PART;
+	uint32_t unit = 1;
+	uint32_t alignment = 1;
+	bool duplicate = false;
+
+	if (!fs->info->has_metadata) {
+		return;
+	}
+	udf_volume_metadata_units(fs->volume, &unit, &alignment, &duplicate);
+	udf_space_keep_room(&fs->space,
+			    udf_volume_metadata_end(fs->volume, false), room);
+	if (duplicate) {
+		udf_space_keep_room(&fs->space,
+				    udf_volume_metadata_end(fs->volume, true),
+				    room);
+	}
 }
 
 /* How many blocks more: whole units. */
@@ -45,6 +69,54 @@ static int release_run(void *private_data, const char *name, uint32_t lbn,
 }
 
 /*
+ * Blocks that continue the files, so that these have not one more extent each:
+ * some readers know only metadata files of one. At least as many as are wanted
+ * now. -ENOSPC: there are not so many; nothing is taken.
+ */
+static int take_in_place(struct udf_fs *fs, struct udf_metadata_growth *growth)
+{
+	uint32_t wanted = udf_space_wanted(udf_space_for_metadata(&fs->space));
+	struct udf_space *space = &fs->space;
+	uint32_t unit = 1;
+	uint32_t alignment = 1;
+	uint32_t main_count = growth->count;
+	uint32_t count = 0;
+	bool duplicate = false;
+	int ret = 0;
+
+	udf_volume_metadata_units(fs->volume, &unit, &alignment, &duplicate);
+	growth->main = udf_volume_metadata_end(fs->volume, false);
+	ret = udf_space_allocate_at(space, growth->main, unit, &main_count);
+	if (ret < 0) {
+		return ret;
+	}
+	count = main_count;
+	growth->mirror = growth->main;
+	if (duplicate) {
+		growth->mirror = udf_volume_metadata_end(fs->volume, true);
+		ret = udf_space_allocate_at(space, growth->mirror, unit,
+					    &count);
+	}
+	if (ret < 0) {
+		udf_space_release(space, growth->main, main_count);
+		return ret;
+	}
+	if (count < wanted) {
+		udf_space_release(space, growth->main, main_count);
+		if (duplicate) {
+			udf_space_release(space, growth->mirror, count);
+		}
+		return -ENOSPC;
+	}
+	if (count < main_count) {
+		udf_space_release(space, growth->main + count,
+				  main_count - count);
+	}
+	growth->count = count;
+	return 0;
+}
+
+/*
  * Blocks for the files: as many as wanted or, if there is no such run, fewer.
  * What was taken in vain is released.
  */
@@ -55,11 +127,15 @@ static int take_blocks(struct udf_fs *fs, struct udf_metadata_growth *growth)
 	uint32_t alignment = 1;
 	uint32_t count = growth->count;
 	bool duplicate = false;
-	int ret = 0;
+	int ret = take_in_place(fs, growth);
 
+	if (ret != -ENOSPC) {
+		return ret;
+	}
 	udf_volume_metadata_units(fs->volume, &unit, &alignment, &duplicate);
 	ret = udf_space_allocate_aligned(space,
-					 udf_volume_metadata_end(fs->volume),
+					 udf_volume_metadata_end(fs->volume,
+								 false),
 					 unit, alignment, &count,
 					 &growth->main);
 	if (ret < 0) {
@@ -147,6 +223,7 @@ static int grow_locked(struct udf_fs *fs)
 	}
 	/* Whatever happens, what is on the medium has to follow. */
 	fs->growth_pending = true;
+	udf_metadata_keep_room(fs);
 	ret = udf_space_grow(metadata, blocks + growth.count,
 			     growth.bitmap_bytes);
 	if (ret < 0) {

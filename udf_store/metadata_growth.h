@@ -23,6 +23,12 @@
 bool udf_metadata_is_short(struct udf_fs *fs);
 
 /*
+ * Let there be room behind the metadata file and its mirror, if there is a
+ * metadata partition: for a mount that is to write, and after each growth.
+ */
+void udf_metadata_keep_room(struct udf_fs *fs);
+
+/*
  * Let it grow, and commit. In no operation. -ENOSPC: there is no room, which
  * the log says once; or the error of the commit.
  */

@@ -10,17 +10,14 @@
 #include "ecma167.h"
 #include "mapped.h"
 #include "space.h"
+#include "space_bits.h"
 
 /* Bytes of the bitmap that are read and kept together, about. */
 #define CHUNK_TARGET 32768u
 
 #define BITS_OFFSET UDF_SPACE_BITMAP_LEN
 
-/*
- * Where the bit of a block is: its chunk and its bit within the chunk's
- * bytes. The descriptor's header is part of the first chunk.
- */
-static uint32_t bit_chunk(const struct udf_space *space, uint32_t lbn,
+uint32_t udf_space_bit_chunk(const struct udf_space *space, uint32_t lbn,
 			  uint64_t *bit)
 {
 	uint64_t position = (uint64_t)BITS_OFFSET * 8 + lbn;
@@ -30,8 +27,7 @@ static uint32_t bit_chunk(const struct udf_space *space, uint32_t lbn,
 	return (uint32_t)(position / chunk_bits);
 }
 
-/* The block of the first bit of a chunk. */
-static uint32_t chunk_first_lbn(const struct udf_space *space, uint32_t index)
+uint32_t udf_space_chunk_first(const struct udf_space *space, uint32_t index)
 {
 	uint64_t position = (uint64_t)index * space->chunk_bytes * 8;
 
@@ -41,15 +37,14 @@ static uint32_t chunk_first_lbn(const struct udf_space *space, uint32_t index)
 	return (uint32_t)(position - BITS_OFFSET * 8);
 }
 
-/* One past the last block that a chunk describes. */
-static uint32_t chunk_end_lbn(const struct udf_space *space, uint32_t index)
+uint32_t udf_space_chunk_end(const struct udf_space *space, uint32_t index)
 {
 	uint32_t end = 0;
 
 	if (index + 1 >= space->chunk_count) {
 		return space->bits;
 	}
-	end = chunk_first_lbn(space, index + 1);
+	end = udf_space_chunk_first(space, index + 1);
 	return end < space->bits ? end : space->bits;
 }
 
@@ -67,24 +62,19 @@ static uint32_t chunk_blocks(const struct udf_space *space, uint32_t index)
 	return (uint32_t)per_chunk;
 }
 
-static bool bit_get(const uint8_t *bytes, uint64_t bit)
-{
-	return (bytes[bit / 8] >> (bit % 8)) & 1;
-}
-
 /* Free blocks of a chunk that is in memory. */
 static uint64_t chunk_count_free(const struct udf_space *space, uint32_t index)
 {
 	const struct udf_space_chunk *chunk = &space->chunks[index];
-	uint32_t lbn = chunk_first_lbn(space, index);
-	uint32_t end = chunk_end_lbn(space, index);
+	uint32_t lbn = udf_space_chunk_first(space, index);
+	uint32_t end = udf_space_chunk_end(space, index);
 	uint64_t free_blocks = 0;
 	uint64_t bit = 0;
 
 	if (lbn >= end) {
 		return 0;
 	}
-	bit_chunk(space, lbn, &bit);
+	udf_space_bit_chunk(space, lbn, &bit);
 	while (lbn < end) {
 		if (bit % 64 == 0 && end - lbn >= 64) {
 			uint64_t word = get_le64(&chunk->bytes[bit / 8]);
@@ -94,7 +84,7 @@ static uint64_t chunk_count_free(const struct udf_space *space, uint32_t index)
 			bit += 64;
 			continue;
 		}
-		free_blocks += bit_get(chunk->bytes, bit);
+		free_blocks += udf_space_bit(chunk->bytes, bit);
 		lbn++;
 		bit++;
 	}
@@ -144,7 +134,7 @@ static int bitmap_read(struct udf_space *space, uint32_t first, uint32_t count,
 	return 0;
 }
 
-static int chunk_load(struct udf_space *space, uint32_t index)
+int udf_space_chunk_load(struct udf_space *space, uint32_t index)
 {
 	struct udf_space_chunk *chunk = &space->chunks[index];
 	uint32_t block_size = space->info->block_size;
@@ -252,7 +242,7 @@ static int space_open(struct udf_space *space, uint32_t blocks,
 		ret = -ENOMEM;
 		goto out;
 	}
-	ret = chunk_load(space, 0);
+	ret = udf_space_chunk_load(space, 0);
 	if (ret < 0) {
 		goto out;
 	}
@@ -271,7 +261,7 @@ static int space_open(struct udf_space *space, uint32_t blocks,
 	if (free_blocks > space->bits || space->damaged) {
 		space->free_blocks = 0;
 		for (uint32_t i = 0; i < space->chunk_count; i++) {
-			ret = chunk_load(space, i);
+			ret = udf_space_chunk_load(space, i);
 			if (ret < 0) {
 				goto out;
 			}
@@ -363,23 +353,22 @@ static struct udf_space *space_of(struct udf_space *space, uint32_t lbn)
 	return space;
 }
 
-/* Set or clear the bits of a run, which is within the bitmap. */
-static int run_mark(struct udf_space *space, uint32_t lbn, uint32_t count,
+int udf_space_mark(struct udf_space *space, uint32_t lbn, uint32_t count,
 		    bool is_free)
 {
 	uint32_t block_size = space->info->block_size;
 
 	while (count > 0) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn, &bit);
+		uint32_t index = udf_space_bit_chunk(space, lbn, &bit);
 		struct udf_space_chunk *chunk = NULL;
-		int ret = chunk_load(space, index);
+		int ret = udf_space_chunk_load(space, index);
 
 		if (ret < 0) {
 			return ret;
 		}
 		chunk = &space->chunks[index];
-		if (bit_get(chunk->bytes, bit) != is_free) {
+		if (udf_space_bit(chunk->bytes, bit) != is_free) {
 			chunk->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
 			chunk->dirty[bit / 8 / block_size] = true;
 			if (is_free) {
@@ -394,229 +383,6 @@ static int run_mark(struct udf_space *space, uint32_t lbn, uint32_t count,
 		count--;
 	}
 	return 0;
-}
-
-/*
- * The first free run of a loaded chunk at or after a block. Returns its
- * length, at most limit; 0: none.
- */
-static uint32_t chunk_find_run(const struct udf_space *space, uint32_t index,
-			       uint32_t from, uint32_t limit, uint32_t *found)
-{
-	const struct udf_space_chunk *chunk = &space->chunks[index];
-	uint32_t end = chunk_end_lbn(space, index);
-	uint32_t lbn = from;
-	uint32_t length = 0;
-	uint64_t bit = 0;
-
-	if (lbn >= end) {
-		return 0;
-	}
-	bit_chunk(space, lbn, &bit);
-	while (lbn < end && !bit_get(chunk->bytes, bit)) {
-		if (bit % 64 == 0 && end - lbn >= 64 &&
-		    get_le64(&chunk->bytes[bit / 8]) == 0) {
-			lbn += 64;
-			bit += 64;
-			continue;
-		}
-		lbn++;
-		bit++;
-	}
-	*found = lbn;
-	while (lbn < end && length < limit && bit_get(chunk->bytes, bit)) {
-		lbn++;
-		bit++;
-		length++;
-	}
-	return length;
-}
-
-/*
- * Look through the chunks from a block on, around the end once. The first
- * chunk is looked at up to twice: from the goal, and at the end from its
- * beginning. Keeps the longest run; a whole one ends the search, and so does
- * the end of the first chunk with any free block after the goal.
- */
-static int space_search(struct udf_space *space, uint32_t goal,
-			uint32_t wanted, uint32_t *lbn, uint32_t *length)
-{
-	uint64_t bit = 0;
-	uint32_t first = 0;
-
-	if (goal >= space->bits) {
-		goal = 0;
-	}
-	first = bit_chunk(space, goal, &bit);
-	*length = 0;
-	for (uint32_t n = 0; n <= space->chunk_count; n++) {
-		uint32_t index = (first + n) % space->chunk_count;
-		uint32_t from = chunk_first_lbn(space, index);
-		int ret = 0;
-
-		if (n == 0) {
-			from = goal;
-		}
-		ret = chunk_load(space, index);
-		if (ret < 0) {
-			return ret;
-		}
-		while (space->chunks[index].free > 0) {
-			uint32_t found = 0;
-			uint32_t run = chunk_find_run(space, index, from,
-						      wanted, &found);
-
-			if (run > *length || (run > 0 && found == goal)) {
-				*lbn = found;
-				*length = run;
-			}
-			if (run == 0 || run == wanted || found == goal) {
-				break;
-			}
-			from = found + run;
-		}
-		if (*length > 0) {
-			return 0;
-		}
-	}
-	return -ENOSPC;
-}
-
-/* A goal as a block of the partition: none, or one elsewhere, is the hint. */
-static uint32_t goal_within(const struct udf_space *space, uint32_t goal)
-{
-	if (goal == 0 || goal < space->base ||
-	    goal - space->base >= space->bits) {
-		return space->hint;
-	}
-	return goal - space->base;
-}
-
-int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
-		       uint32_t *lbn)
-{
-	uint32_t wanted = *count;
-	uint32_t length = 0;
-	uint32_t found = 0;
-	uint64_t available = 0;
-	int ret = 0;
-
-	pthread_mutex_lock(&space->lock);
-	if (space->free_blocks > space->reserved_blocks) {
-		available = space->free_blocks - space->reserved_blocks;
-	}
-	if (available == 0) {
-		space->wanted = wanted;
-		ret = -ENOSPC;
-		goto out;
-	}
-	if (wanted > available) {
-		wanted = (uint32_t)available;
-	}
-	ret = space_search(space, goal_within(space, goal), wanted, &found,
-			   &length);
-	if (ret < 0) {
-		goto out;
-	}
-	ret = run_mark(space, found, length, false);
-	if (ret < 0) {
-		goto out;
-	}
-	space->hint = found + length;
-	*lbn = space->base + found;
-	*count = length;
-out:
-	pthread_mutex_unlock(&space->lock);
-	return ret;
-}
-
-/* The aligned part of a free run that is whole units long; its length. */
-static uint32_t aligned_part(uint32_t run, uint32_t unit, uint32_t alignment,
-			     uint32_t *first)
-{
-	uint32_t skip = (alignment - *first % alignment) % alignment;
-
-	if (run <= skip) {
-		return 0;
-	}
-	*first += skip;
-	return (run - skip) / unit * unit;
-}
-
-/* The first such run of the wanted length, or the longest. */
-static int aligned_search(struct udf_space *space, uint32_t goal,
-			  uint32_t unit, uint32_t alignment, uint32_t wanted,
-			  uint32_t *lbn, uint32_t *length)
-{
-	uint64_t bit = 0;
-	uint32_t first = bit_chunk(space, goal, &bit);
-
-	*length = 0;
-	for (uint32_t n = 0; n <= space->chunk_count; n++) {
-		uint32_t index = (first + n) % space->chunk_count;
-		uint32_t from = n == 0 ? goal : chunk_first_lbn(space, index);
-		int ret = chunk_load(space, index);
-
-		if (ret < 0) {
-			return ret;
-		}
-		while (space->chunks[index].free > 0) {
-			uint32_t found = 0;
-			uint32_t run = chunk_find_run(space, index, from,
-						      UINT32_MAX, &found);
-			uint32_t part = 0;
-
-			if (run == 0) {
-				break;
-			}
-			from = found + run;
-			part = aligned_part(run, unit, alignment, &found);
-			if (part > *length) {
-				*lbn = found;
-				*length = part;
-			}
-			if (*length >= wanted) {
-				*length = wanted;
-				return 0;
-			}
-		}
-	}
-	return *length > 0 ? 0 : -ENOSPC;
-}
-
-int udf_space_allocate_aligned(struct udf_space *space, uint32_t goal,
-			       uint32_t unit, uint32_t alignment,
-			       uint32_t *count, uint32_t *lbn)
-{
-	uint32_t wanted = *count / unit * unit;
-	uint32_t length = 0;
-	uint32_t found = 0;
-	uint64_t available = 0;
-	int ret = 0;
-
-	pthread_mutex_lock(&space->lock);
-	if (space->free_blocks > space->reserved_blocks) {
-		available = space->free_blocks - space->reserved_blocks;
-	}
-	if (wanted > available) {
-		wanted = (uint32_t)available / unit * unit;
-	}
-	if (wanted == 0) {
-		ret = -ENOSPC;
-		goto out;
-	}
-	ret = aligned_search(space, goal_within(space, goal), unit, alignment,
-			     wanted, &found, &length);
-	if (ret == 0) {
-		ret = run_mark(space, found, length, false);
-	}
-	if (ret == 0) {
-		*lbn = space->base + found;
-		*count = length;
-	}
-out:
-	pthread_mutex_unlock(&space->lock);
-	return ret;
 }
 
 uint32_t udf_space_wanted(struct udf_space *space)
@@ -637,7 +403,7 @@ int udf_space_load_all(struct udf_space *space)
 
 	pthread_mutex_lock(&space->lock);
 	for (uint32_t i = 0; i < space->chunk_count && ret == 0; i++) {
-		ret = chunk_load(space, i);
+		ret = udf_space_chunk_load(space, i);
 	}
 	pthread_mutex_unlock(&space->lock);
 	return ret;
@@ -702,7 +468,7 @@ static int space_grow(struct udf_space *space, uint32_t bits,
 	space->chunk_count = count;
 	for (uint32_t lbn = space->bits; lbn < bits; lbn++) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn, &bit);
+		uint32_t index = udf_space_bit_chunk(space, lbn, &bit);
 
 		chunks[index].bytes[bit / 8] |= (uint8_t)(1u << (bit % 8));
 	}
@@ -774,25 +540,6 @@ void udf_space_unreserve(struct udf_space *space, uint32_t count)
 	pthread_mutex_unlock(&space->lock);
 }
 
-int udf_space_take(struct udf_space *space, uint32_t goal, uint32_t *lbn)
-{
-	uint32_t length = 0;
-	uint32_t found = 0;
-	int ret = 0;
-
-	pthread_mutex_lock(&space->lock);
-	ret = space_search(space, goal_within(space, goal), 1, &found, &length);
-	if (ret == 0) {
-		ret = run_mark(space, found, 1, false);
-	}
-	if (ret == 0) {
-		*lbn = space->base + found;
-		space->reserved_blocks--;
-	}
-	pthread_mutex_unlock(&space->lock);
-	return ret;
-}
-
 void udf_space_release(struct udf_space *space, uint32_t lbn, uint64_t count)
 {
 	int ret = 0;
@@ -824,11 +571,13 @@ int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
 	pthread_mutex_lock(&space->lock);
 	for (uint32_t i = 0; i < count && ret == 0; i++) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn - space->base + i, &bit);
+		uint32_t block = lbn - space->base + i;
+		uint32_t index = udf_space_bit_chunk(space, block, &bit);
 
-		ret = chunk_load(space, index);
+		ret = udf_space_chunk_load(space, index);
 		if (ret == 0) {
-			is_free[i] = bit_get(space->chunks[index].bytes, bit);
+			is_free[i] = udf_space_bit(
+				space->chunks[index].bytes, bit);
 		}
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -908,14 +657,15 @@ void udf_space_withhold(struct udf_space *space, uint32_t lbn, uint32_t count)
 	pthread_mutex_lock(&space->lock);
 	for (; count > 0 && is_within(space, lbn, 1); count--, lbn++) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn - space->base, &bit);
+		uint32_t index = udf_space_bit_chunk(space, lbn - space->base,
+						     &bit);
 
-		if (chunk_load(space, index) < 0 ||
-		    !bit_get(space->chunks[index].bytes, bit)) {
+		if (udf_space_chunk_load(space, index) < 0 ||
+		    !udf_space_bit(space->chunks[index].bytes, bit)) {
 			continue;
 		}
 		/* Without memory it is not recorded, but taken all the same. */
-		(void)run_mark(space, lbn - space->base, 1, false);
+		(void)udf_space_mark(space, lbn - space->base, 1, false);
 		(void)udf_run_list_add(&space->withheld, lbn, 1);
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -942,7 +692,7 @@ static void run_free(struct udf_space *space, uint32_t lbn, uint32_t count)
 	if (udf_volume_is_bad(space->volume, lbn)) {
 		ret = udf_run_list_add(&space->withheld, lbn, count);
 	} else {
-		ret = run_mark(space, lbn - space->base, count, true);
+		ret = udf_space_mark(space, lbn - space->base, count, true);
 	}
 	if (ret < 0) {
 		udf_volume_log(space->volume, UDF_LOG_WARNING,
@@ -1065,7 +815,7 @@ int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 	space->rebuilding = true;
 	space->free_blocks = 0;
 	for (uint32_t i = 0; i < space->chunk_count; i++) {
-		ret = chunk_load(space, i);
+		ret = udf_space_chunk_load(space, i);
 		if (ret < 0) {
 			goto out;
 		}
@@ -1073,10 +823,10 @@ int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 	}
 	while (lbn < space->bits) {
 		uint64_t bit = 0;
-		uint32_t index = bit_chunk(space, lbn, &bit);
+		uint32_t index = udf_space_bit_chunk(space, lbn, &bit);
 		const uint8_t *bytes = space->chunks[index].bytes;
-		bool was_free = bit_get(bytes, bit);
-		bool is_free = !bit_get(used, lbn);
+		bool was_free = udf_space_bit(bytes, bit);
+		bool is_free = !udf_space_bit(used, lbn);
 
 		/* Where nothing differs, 64 at a time. */
 		if (lbn % 64 == 0 && bit % 64 == 0 && space->bits - lbn >= 64 &&
@@ -1085,7 +835,7 @@ int udf_space_rebuild(struct udf_space *space, const uint8_t *used,
 			continue;
 		}
 		if (was_free != is_free && !(keep_used && is_free)) {
-			ret = run_mark(space, lbn, 1, is_free);
+			ret = udf_space_mark(space, lbn, 1, is_free);
 			if (ret < 0) {
 				goto out;
 			}

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "run_list.h"
+#include "space_room.h"
 #include "volume.h"
 
 struct udf_space_chunk {
@@ -51,6 +52,7 @@ struct udf_space {
 	uint64_t released_blocks; /* free when a commit has ended */
 	struct udf_run_list released;
 	struct udf_run_list withheld; /* bad: taken for good */
+	struct udf_space_rooms rooms; /* of blocks without the base */
 	uint32_t hint;
 	bool rebuilding; /* what cannot be read counts as used */
 	bool damaged; /* parts could not be read at the open */
@@ -90,6 +92,24 @@ int udf_space_allocate(struct udf_space *space, uint32_t goal, uint32_t *count,
 int udf_space_allocate_aligned(struct udf_space *space, uint32_t goal,
 			       uint32_t unit, uint32_t alignment,
 			       uint32_t *count, uint32_t *lbn);
+
+/*
+ * The run that begins with this block: of whole units, at most *count blocks,
+ * which is set to its length. -ENOSPC: less than a unit is free there.
+ */
+int udf_space_allocate_at(struct udf_space *space, uint32_t lbn, uint32_t unit,
+			  uint32_t *count);
+
+/*
+ * All count blocks in one run, with so many free ones behind them, or at least
+ * a quarter of these, which are room for them (space_room.h). -ENOSPC: there is
+ * no such run.
+ */
+int udf_space_allocate_roomy(struct udf_space *space, uint32_t goal,
+			     uint32_t count, uint32_t room, uint32_t *lbn);
+
+/* Lead others away from these blocks; see space_room.h. */
+void udf_space_keep_room(struct udf_space *space, uint32_t lbn, uint32_t count);
 
 /* Blocks promised to the commit: it takes them with udf_space_take(). */
 int udf_space_reserve(struct udf_space *space, uint32_t count);

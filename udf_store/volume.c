@@ -873,9 +873,10 @@ void udf_volume_metadata_units(const struct udf_volume *volume,
 	udf_mapped_units(volume->mapped, allocation, alignment, duplicate);
 }
 
-uint32_t udf_volume_metadata_end(const struct udf_volume *volume)
+uint32_t udf_volume_metadata_end(const struct udf_volume *volume,
+				 bool of_mirror)
 {
-	return udf_mapped_end(volume->mapped);
+	return udf_mapped_end(volume->mapped, of_mirror);
 }
 
 int udf_volume_metadata_grow(struct udf_volume *volume,

@@ -198,7 +198,8 @@ bool udf_volume_metadata_is_stale(const struct udf_volume *volume);
 void udf_volume_metadata_units(const struct udf_volume *volume,
 			       uint32_t *allocation, uint32_t *alignment,
 			       bool *duplicate);
-uint32_t udf_volume_metadata_end(const struct udf_volume *volume);
+uint32_t udf_volume_metadata_end(const struct udf_volume *volume,
+				 bool of_mirror);
 int udf_volume_metadata_grow(struct udf_volume *volume,
 			     const struct udf_metadata_growth *growth,
 			     udf_volume_run_fn old_bitmap, void *private_data);

@@ -7,7 +7,7 @@
 
 #include "array.h"
 
-#define FIRST_CAPACITY 16u
+#define FIRST_CAPACITY 8u
 
 void *udf_array_grow(void *array, size_t count, size_t *capacity,
 		     size_t item_size)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "block_list.h"
 
 size_t udf_block_list_find(const struct udf_block_list *list, uint32_t lbn)
@@ -36,21 +37,17 @@ bool udf_block_list_has(const struct udf_block_list *list, uint32_t lbn,
 int udf_block_list_add(struct udf_block_list *list, uint32_t lbn)
 {
 	size_t i = udf_block_list_find(list, lbn);
+	uint32_t *blocks = NULL;
 
 	if (i < list->count && list->blocks[i] == lbn) {
 		return 0;
 	}
-	if (list->count == list->room) {
-		size_t room = list->room == 0 ? 64 : 2 * list->room;
-		uint32_t *blocks = NULL;
-
-		blocks = realloc(list->blocks, room * sizeof(*blocks));
-		if (blocks == NULL) {
-			return -ENOMEM;
-		}
-		list->blocks = blocks;
-		list->room = room;
+	blocks = udf_array_grow(list->blocks, list->count, &list->room,
+				sizeof(*blocks));
+	if (blocks == NULL) {
+		return -ENOMEM;
 	}
+	list->blocks = blocks;
 	memmove(&list->blocks[i + 1], &list->blocks[i],
 		(list->count - i) * sizeof(list->blocks[0]));
 	list->blocks[i] = lbn;

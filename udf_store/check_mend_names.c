@@ -303,38 +303,22 @@ static int look_at_all(struct mending *mending)
 	return ret;
 }
 
-/* A name of the directory, with what makes it one: NULL if that is valid. */
-struct name {
-	const uint8_t *bytes;
-	uint8_t length;
-	struct mended *mended;
-};
-
-static int compare_names(const void *a, const void *b)
-{
-	const struct name *one = a;
-	const struct name *other = b;
-
-	if (one->length != other->length) {
-		return one->length < other->length ? -1 : 1;
-	}
-	return memcmp(one->bytes, other->bytes, one->length);
-}
-
-static struct name name_at(const struct mending *mending, uint64_t offset,
-			   struct mended *mended)
+/* A name of the directory; mended: what makes it one, NULL: it is valid. */
+static struct tree_name name_at(const struct mending *mending, uint64_t offset,
+				struct mended *mended)
 {
 	const uint8_t *p = mending->data + offset;
 
-	return (struct name){
+	return (struct tree_name){
 		.bytes = p + UDF_FID_LEN + get_le16(p + 36),
 		.length = p[19],
-		.mended = mended,
+		.of = mended,
 	};
 }
 
 /* All names that are valid, ".." too, and those that may be. How many. */
-static size_t list_names(const struct mending *mending, struct name *names)
+static size_t list_names(const struct mending *mending,
+			 struct tree_name *names)
 {
 	size_t count = 0;
 	size_t next = 0;
@@ -365,11 +349,18 @@ static size_t list_names(const struct mending *mending, struct name *names)
 	return count;
 }
 
+static void drop(struct mended *mended)
+{
+	if (mended != NULL) {
+		mended->dropped = true;
+	}
+}
+
 /* Names that would be there twice are not to be. -ENOMEM. */
 static int drop_twice(struct mending *mending)
 {
-	struct name *names = calloc(mending->size / UDF_FID_LEN + 1,
-				    sizeof(*names));
+	struct tree_name *names = calloc(mending->size / UDF_FID_LEN + 1,
+					 sizeof(*names));
 	size_t count = 0;
 	size_t i = 0;
 
@@ -377,16 +368,11 @@ static int drop_twice(struct mending *mending)
 		return -ENOMEM;
 	}
 	count = list_names(mending, names);
-	qsort(names, count, sizeof(*names), compare_names);
+	qsort(names, count, sizeof(*names), tree_compare_names);
 	for (i = 1; i < count; i++) {
-		if (compare_names(&names[i - 1], &names[i]) != 0) {
-			continue;
-		}
-		if (names[i - 1].mended != NULL) {
-			names[i - 1].mended->dropped = true;
-		}
-		if (names[i].mended != NULL) {
-			names[i].mended->dropped = true;
+		if (tree_compare_names(&names[i - 1], &names[i]) == 0) {
+			drop(names[i - 1].of);
+			drop(names[i].of);
 		}
 	}
 	free(names);
@@ -440,7 +426,7 @@ static void fix_block(struct mending *mending, uint64_t number)
 static void report_name(struct mending *mending, const struct mended *mended)
 {
 	struct tree *tree = mending->tree;
-	const struct name name = name_at(mending, mended->offset, NULL);
+	const struct tree_name name = name_at(mending, mended->offset, NULL);
 	char text[NAME_BYTES] = "";
 
 	(void)udf_cs0_to_utf8(name.bytes, name.length, text, sizeof(text));

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "check_state.h"
 #include "ecma167.h"
 
@@ -75,19 +76,13 @@ static struct orphan *find_orphan(const struct orphans *orphans, uint32_t lbn)
 
 static int add_orphan(struct orphans *orphans, uint32_t lbn, uint8_t file_type)
 {
-	if (orphans->count == orphans->capacity) {
-		size_t capacity = orphans->capacity == 0
-					  ? 64
-					  : orphans->capacity * 2;
-		struct orphan *list = NULL;
+	struct orphan *list = udf_array_grow(orphans->list, orphans->count,
+					     &orphans->capacity, sizeof(*list));
 
-		list = reallocarray(orphans->list, capacity, sizeof(*list));
-		if (list == NULL) {
-			return -ENOMEM;
-		}
-		orphans->list = list;
-		orphans->capacity = capacity;
+	if (list == NULL) {
+		return -ENOMEM;
 	}
+	orphans->list = list;
 	orphans->list[orphans->count] = (struct orphan){
 		.lbn = lbn,
 		.file_type = file_type,
@@ -270,20 +265,15 @@ static int claim_orphan(struct orphans *orphans, struct orphan *orphan)
 
 static void add_way(struct orphans *orphans, size_t from, size_t to)
 {
-	if (orphans->way_count == orphans->way_capacity) {
-		size_t capacity = orphans->way_capacity == 0
-					  ? 64
-					  : orphans->way_capacity * 2;
-		struct way *ways = NULL;
+	struct way *ways = udf_array_grow(orphans->ways, orphans->way_count,
+					  &orphans->way_capacity,
+					  sizeof(*ways));
 
-		ways = reallocarray(orphans->ways, capacity, sizeof(*ways));
-		if (ways == NULL) {
-			orphans->check->no_memory = true;
-			return;
-		}
-		orphans->ways = ways;
-		orphans->way_capacity = capacity;
+	if (ways == NULL) {
+		orphans->check->no_memory = true;
+		return;
 	}
+	orphans->ways = ways;
 	/* They come in the order of the list, so they are sorted. */
 	orphans->ways[orphans->way_count] = (struct way){
 		.from = from,

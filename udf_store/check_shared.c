@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "check_tree.h"
 
 /* More are left for the next round of a repair. */
@@ -66,21 +67,17 @@ struct shared {
 
 static int add_claim(struct claims *claims, const struct claim *claim)
 {
+	struct claim *list = NULL;
+
 	if (claims->count == CLAIMS_MAX) {
 		return 0;
 	}
-	if (claims->count == claims->capacity) {
-		size_t capacity = claims->capacity == 0 ? 64
-							: claims->capacity * 2;
-		struct claim *list = NULL;
-
-		list = reallocarray(claims->list, capacity, sizeof(*list));
-		if (list == NULL) {
-			return -ENOMEM;
-		}
-		claims->list = list;
-		claims->capacity = capacity;
+	list = udf_array_grow(claims->list, claims->count, &claims->capacity,
+			      sizeof(*list));
+	if (list == NULL) {
+		return -ENOMEM;
 	}
+	claims->list = list;
 	claims->list[claims->count] = *claim;
 	claims->count++;
 	return 0;
@@ -317,22 +314,17 @@ static const struct claim *find_keeper(const struct claims *kept, uint32_t lbn)
 
 static int add_conflict(struct shared *shared, const struct conflict *conflict)
 {
+	struct conflict *list = NULL;
+
 	if (shared->conflict_count == CLAIMS_MAX) {
 		return 0;
 	}
-	if (shared->conflict_count == shared->conflict_capacity) {
-		size_t capacity = shared->conflict_capacity == 0
-					  ? 64
-					  : shared->conflict_capacity * 2;
-		struct conflict *list = NULL;
-
-		list = reallocarray(shared->conflicts, capacity, sizeof(*list));
-		if (list == NULL) {
-			return -ENOMEM;
-		}
-		shared->conflicts = list;
-		shared->conflict_capacity = capacity;
+	list = udf_array_grow(shared->conflicts, shared->conflict_count,
+			      &shared->conflict_capacity, sizeof(*list));
+	if (list == NULL) {
+		return -ENOMEM;
 	}
+	shared->conflicts = list;
 	shared->conflicts[shared->conflict_count] = *conflict;
 	shared->conflict_count++;
 	return 0;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "bytes.h"
 #include "check_tree.h"
 #include "ecma167.h"
@@ -121,17 +122,12 @@ static int add_node(struct tree *tree, uint32_t lbn, size_t parent,
 	if (tree->count * 2 >= tree->slot_count && slots_grow(tree) < 0) {
 		return -ENOMEM;
 	}
-	if (tree->count == tree->capacity) {
-		size_t capacity = tree->capacity == 0 ? 256
-						      : tree->capacity * 2;
-
-		node = reallocarray(tree->nodes, capacity, sizeof(*node));
-		if (node == NULL) {
-			return -ENOMEM;
-		}
-		tree->nodes = node;
-		tree->capacity = capacity;
+	node = udf_array_grow(tree->nodes, tree->count, &tree->capacity,
+			      sizeof(*node));
+	if (node == NULL) {
+		return -ENOMEM;
 	}
+	tree->nodes = node;
 	node = &tree->nodes[tree->count];
 	*node = (struct node){
 		.lbn = lbn,
@@ -523,16 +519,10 @@ static int check_name(struct tree *tree, size_t directory, uint64_t offset,
 	return 0;
 }
 
-/* Compare names as recorded, for those that are twice in a directory. */
-struct name {
-	const uint8_t *bytes;
-	uint8_t length;
-};
-
-static int compare_names(const void *a, const void *b)
+int tree_compare_names(const void *a, const void *b)
 {
-	const struct name *one = a;
-	const struct name *other = b;
+	const struct tree_name *one = a;
+	const struct tree_name *other = b;
 
 	if (one->length != other->length) {
 		return one->length < other->length ? -1 : 1;
@@ -540,12 +530,12 @@ static int compare_names(const void *a, const void *b)
 	return memcmp(one->bytes, other->bytes, one->length);
 }
 
-static void check_twice(struct tree *tree, size_t index, struct name *names,
-			size_t count)
+static void check_twice(struct tree *tree, size_t index,
+			struct tree_name *names, size_t count)
 {
 	size_t i = 0;
 
-	qsort(names, count, sizeof(*names), compare_names);
+	qsort(names, count, sizeof(*names), tree_compare_names);
 	for (i = 1; i < count; i++) {
 		struct udf_fid fid = {
 			.name = names[i].bytes,
@@ -553,7 +543,7 @@ static void check_twice(struct tree *tree, size_t index, struct name *names,
 		};
 		char name[NAME_BYTES] = "";
 
-		if (compare_names(&names[i - 1], &names[i]) != 0) {
+		if (tree_compare_names(&names[i - 1], &names[i]) != 0) {
 			continue;
 		}
 		fid_name(&fid, name);
@@ -627,7 +617,7 @@ static void check_has_parent(struct tree *tree, size_t index)
 static int check_entries(struct tree *tree, size_t index, uint8_t *data,
 			 uint64_t size, bool embedded)
 {
-	struct name *names = NULL;
+	struct tree_name *names = NULL;
 	size_t count = 0;
 	uint64_t offset = 0;
 	bool has_parent = false;

@@ -137,6 +137,16 @@ bool tree_extents_agree(struct tree *tree, const struct udf_icb *icb,
 int tree_mend_names(struct tree *tree, size_t index, uint8_t *data,
 		    uint64_t size, bool embedded);
 
+/* A name of a directory as recorded, to look for those that are twice in it. */
+struct tree_name {
+	const uint8_t *bytes;
+	uint8_t length;
+	void *of; /* whatever the list is for */
+};
+
+/* For qsort(): 0, they are the same. */
+int tree_compare_names(const void *a, const void *b);
+
 /* Bytes of a directory before the next FID, in steps as the engine's. */
 uint64_t tree_damaged_bytes(const uint8_t *data, uint64_t offset,
 			    uint64_t size);

@@ -45,6 +45,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "array.h"
 #include "commit.h"
 #include "directory.h"
 #include "fs.h"
@@ -200,19 +201,14 @@ static int image_add(struct snapshot *snapshot, enum phase phase, uint32_t lbn,
 {
 	struct image_list *list = &snapshot->phases[phase];
 	uint32_t block_size = snapshot->fs->info->block_size;
+	struct image *images = udf_array_grow(list->images, list->count,
+					      &list->capacity, sizeof(*images));
 	uint8_t *bytes = NULL;
 
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity < 64 ? 64 : list->capacity * 2;
-		struct image *bigger = NULL;
-
-		bigger = realloc(list->images, capacity * sizeof(*bigger));
-		if (bigger == NULL) {
-			return -ENOMEM;
-		}
-		list->images = bigger;
-		list->capacity = capacity;
+	if (images == NULL) {
+		return -ENOMEM;
 	}
+	list->images = images;
 	bytes = malloc(block_size);
 	if (bytes == NULL) {
 		return -ENOMEM;

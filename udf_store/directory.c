@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "directory_data.h"
 #include "file.h"
 #include "state.h"
@@ -129,36 +130,17 @@ static int fid_next(const struct udf_directory *directory, uint32_t *offset,
 	return 0;
 }
 
-/* Room for one more in a growing array. */
-static int array_room(void **array, size_t count, size_t *capacity,
-		      size_t item_size)
-{
-	size_t bigger = *capacity < 8 ? 8 : *capacity * 2;
-	void *moved = NULL;
-
-	if (count < *capacity) {
-		return 0;
-	}
-	moved = realloc(*array, bigger * item_size);
-	if (moved == NULL) {
-		return -ENOMEM;
-	}
-	*array = moved;
-	*capacity = bigger;
-	return 0;
-}
-
 static int slot_list_add(struct slot_class *list, uint32_t offset)
 {
-	void *array = list->offsets;
-	int ret = array_room(&array, list->count, &list->capacity,
-			     sizeof(*list->offsets));
+	uint32_t *offsets = udf_array_grow(list->offsets, list->count,
+					   &list->capacity, sizeof(*offsets));
 
-	list->offsets = array;
-	if (ret == 0) {
-		list->offsets[list->count++] = offset;
+	if (offsets == NULL) {
+		return -ENOMEM;
 	}
-	return ret;
+	list->offsets = offsets;
+	list->offsets[list->count++] = offset;
+	return 0;
 }
 
 void udf_directory_add_slot(struct udf_directory *directory, uint32_t offset,
@@ -801,15 +783,16 @@ static int fid_rewrite(struct udf_node *node, uint32_t offset,
 static int removed_list_add(struct removed_list *list,
 			    const struct removed_fid *fid)
 {
-	void *items = list->items;
-	int ret = array_room(&items, list->count, &list->capacity,
-			     sizeof(*list->items));
+	struct removed_fid *items = udf_array_grow(list->items, list->count,
+						   &list->capacity,
+						   sizeof(*items));
 
-	list->items = items;
-	if (ret == 0) {
-		list->items[list->count++] = *fid;
+	if (items == NULL) {
+		return -ENOMEM;
 	}
-	return ret;
+	list->items = items;
+	list->items[list->count++] = *fid;
+	return 0;
 }
 
 static const struct removed_fid *

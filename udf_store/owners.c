@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "directory.h"
 #include "owners.h"
 #include "state.h"
@@ -47,6 +48,7 @@ const char *udf_owner_kind_name(enum udf_owner_kind kind)
 static int walk_add(struct walk *walk, uint32_t lbn, const char *path,
 		    char separator)
 {
+	struct directory_item *items = NULL;
 	struct directory_item *item = NULL;
 
 	if (lbn >= walk->fs->info->address_blocks ||
@@ -54,17 +56,12 @@ static int walk_add(struct walk *walk, uint32_t lbn, const char *path,
 		return 0;
 	}
 	walk->seen[lbn / 8] |= (uint8_t)(1u << (lbn % 8));
-	if (walk->count == walk->room) {
-		size_t room = walk->room == 0 ? 64 : 2 * walk->room;
-		struct directory_item *items = NULL;
-
-		items = realloc(walk->items, room * sizeof(*items));
-		if (items == NULL) {
-			return -ENOMEM;
-		}
-		walk->items = items;
-		walk->room = room;
+	items = udf_array_grow(walk->items, walk->count, &walk->room,
+			       sizeof(*items));
+	if (items == NULL) {
+		return -ENOMEM;
 	}
+	walk->items = items;
 	item = &walk->items[walk->count];
 	item->lbn = lbn;
 	item->separator = separator;

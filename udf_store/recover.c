@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "commit.h"
 #include "directory.h"
 #include "metadata_restore.h"
@@ -138,18 +139,13 @@ static struct seen *table_entry(struct walk *walk, uint32_t lbn, bool *is_new)
 
 static int lbn_list_add(struct lbn_list *list, uint32_t lbn)
 {
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity < 64 ? 64
-						      : list->capacity * 2;
-		uint32_t *bigger = NULL;
+	uint32_t *lbns = udf_array_grow(list->lbns, list->count,
+					&list->capacity, sizeof(*lbns));
 
-		bigger = realloc(list->lbns, capacity * sizeof(*bigger));
-		if (bigger == NULL) {
-			return -ENOMEM;
-		}
-		list->lbns = bigger;
-		list->capacity = capacity;
+	if (lbns == NULL) {
+		return -ENOMEM;
 	}
+	list->lbns = lbns;
 	list->lbns[list->count++] = lbn;
 	return 0;
 }
@@ -157,19 +153,14 @@ static int lbn_list_add(struct lbn_list *list, uint32_t lbn)
 static int second_name_add(struct walk *walk, uint32_t lbn, uint32_t parent,
 			   uint32_t offset)
 {
-	if (walk->seconds_count == walk->seconds_capacity) {
-		size_t capacity = walk->seconds_capacity < 16
-					  ? 16
-					  : walk->seconds_capacity * 2;
-		struct second_name *bigger = NULL;
+	struct second_name *seconds = NULL;
 
-		bigger = realloc(walk->seconds, capacity * sizeof(*bigger));
-		if (bigger == NULL) {
-			return -ENOMEM;
-		}
-		walk->seconds = bigger;
-		walk->seconds_capacity = capacity;
+	seconds = udf_array_grow(walk->seconds, walk->seconds_count,
+				 &walk->seconds_capacity, sizeof(*seconds));
+	if (seconds == NULL) {
+		return -ENOMEM;
 	}
+	walk->seconds = seconds;
 	walk->seconds[walk->seconds_count++] = (struct second_name){
 		.lbn = lbn,
 		.parent = parent,
@@ -181,10 +172,8 @@ static int second_name_add(struct walk *walk, uint32_t lbn, uint32_t parent,
 static int visit_part(struct walk *walk, const struct udf_ad *icb);
 
 /* All blocks of a node that was not seen before. */
-static int visit_node(struct walk *walk, struct udf_node *node)
+static void mark_node(struct walk *walk, const struct udf_node *node)
 {
-	int ret = 0;
-
 	mark_used(walk, node->lbn, 1);
 	for (size_t i = 0; i < node->map.count; i++) {
 		const struct udf_extent *e = &node->map.extents[i];
@@ -200,6 +189,13 @@ static int visit_node(struct walk *walk, struct udf_node *node)
 	if (node->map_error != 0 || node->write_once) {
 		walk->unreadable++;
 	}
+}
+
+static int visit_node(struct walk *walk, struct udf_node *node)
+{
+	int ret = 0;
+
+	mark_node(walk, node);
 	if (node->unique_id >= walk->next_unique_id) {
 		walk->next_unique_id = node->unique_id + 1;
 	}
@@ -235,28 +231,10 @@ static int visit_part(struct walk *walk, const struct udf_ad *icb)
 		walk->unreadable++;
 		return ret == -ENOMEM ? ret : 0;
 	}
-	mark_used(walk, node->lbn, 1);
-	if (node->map_error != 0 || node->write_once) {
-		walk->unreadable++;
-	}
+	mark_node(walk, node);
 	/* One level below its file: attributes have no attributes here. */
 	if (node->file_type == UDF_FT_STREAM_DIRECTORY) {
 		ret = lbn_list_add(&walk->queue, node->lbn);
-	}
-	if (ret == 0) {
-		struct udf_node *part = node;
-
-		for (size_t i = 0; i < part->map.count; i++) {
-			const struct udf_extent *e = &part->map.extents[i];
-
-			if (e->type != UDF_EXTENT_HOLE) {
-				mark_used(walk, e->lbn, e->count);
-			}
-		}
-		for (size_t i = 0; i < part->aeds.count; i++) {
-			mark_used(walk, part->aeds.runs[i].lbn,
-				  part->aeds.runs[i].count);
-		}
 	}
 	udf_node_put(node, 1);
 	return ret;

@@ -6,35 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "repair_plan.h"
-
-static int plan_room(struct udf_repair_plan *plan)
-{
-	size_t capacity = plan->capacity == 0 ? 16 : plan->capacity * 2;
-	struct udf_repair_step *steps = NULL;
-
-	if (plan->count < plan->capacity) {
-		return 0;
-	}
-	steps = reallocarray(plan->steps, capacity, sizeof(*steps));
-	if (steps == NULL) {
-		return -ENOMEM;
-	}
-	plan->steps = steps;
-	plan->capacity = capacity;
-	return 0;
-}
 
 int udf_repair_plan_add(struct udf_repair_plan *plan,
 			const struct udf_repair_step *step, size_t size,
 			const char *text)
 {
 	struct udf_repair_step copy = *step;
-	int ret = plan_room(plan);
+	struct udf_repair_step *steps = NULL;
 
-	if (ret < 0) {
-		return ret;
+	steps = udf_array_grow(plan->steps, plan->count, &plan->capacity,
+			       sizeof(*steps));
+	if (steps == NULL) {
+		return -ENOMEM;
 	}
+	plan->steps = steps;
 	copy.bytes = NULL;
 	copy.text = strdup(text);
 	if (copy.text == NULL) {

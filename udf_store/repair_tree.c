@@ -43,6 +43,19 @@ static int get_directory(struct udf_fs *fs, uint32_t lbn,
 	return ret;
 }
 
+/*
+ * The end of a change of a directory from get_directory(). What is not there
+ * any more needs none.
+ */
+static int changed(struct udf_node *directory, int ret)
+{
+	if (ret == 0) {
+		udf_commit_dirty(directory);
+	}
+	udf_node_put(directory, 1);
+	return ret == -ENOENT ? 0 : ret;
+}
+
 /* The name at an offset. -ENOENT: it is not there any more. */
 static int find_name(struct udf_node *directory, uint64_t offset,
 		     struct udf_dirent *entry)
@@ -66,11 +79,7 @@ static int remove_name(struct udf_fs *fs, const struct udf_repair_step *step)
 	if (ret == 0) {
 		ret = udf_directory_remove(directory, entry.offset);
 	}
-	if (ret == 0) {
-		udf_commit_dirty(directory);
-	}
-	udf_node_put(directory, 1);
-	return ret == -ENOENT ? 0 : ret;
+	return changed(directory, ret);
 }
 
 static int mark_name(struct udf_fs *fs, const struct udf_repair_step *step)
@@ -92,11 +101,7 @@ static int mark_name(struct udf_fs *fs, const struct udf_repair_step *step)
 					     entry.fid_unique_id);
 		udf_node_put(target, 1);
 	}
-	if (ret == 0) {
-		udf_commit_dirty(directory);
-	}
-	udf_node_put(directory, 1);
-	return ret == -ENOENT ? 0 : ret;
+	return changed(directory, ret);
 }
 
 static int fill(struct udf_fs *fs, const struct udf_repair_step *step)
@@ -108,11 +113,7 @@ static int fill(struct udf_fs *fs, const struct udf_repair_step *step)
 		return ret;
 	}
 	ret = udf_directory_fill_damage(directory);
-	if (ret == 0) {
-		udf_commit_dirty(directory);
-	}
-	udf_node_put(directory, 1);
-	return ret;
+	return changed(directory, ret);
 }
 
 static int add_parent(struct udf_fs *fs, const struct udf_repair_step *step)
@@ -132,11 +133,7 @@ static int add_parent(struct udf_fs *fs, const struct udf_repair_step *step)
 		ret = udf_directory_add_parent(directory, parent);
 		udf_node_put(parent, 1);
 	}
-	if (ret == 0) {
-		udf_commit_dirty(directory);
-	}
-	udf_node_put(directory, 1);
-	return ret;
+	return changed(directory, ret);
 }
 
 /* What of a file can be reached is all of it from now on. */
@@ -356,10 +353,8 @@ static int set_id_of_name(struct udf_node *node, uint32_t directory_lbn)
 	if (ret == 0) {
 		ret = udf_directory_retarget(directory, entry.offset, node,
 					     (uint32_t)node->unique_id);
-		udf_commit_dirty(directory);
 	}
-	udf_node_put(directory, 1);
-	return ret == -ENOENT ? 0 : ret;
+	return changed(directory, ret);
 }
 
 static int set_unique_id(struct udf_fs *fs, const struct udf_repair_step *step)

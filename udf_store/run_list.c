@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "array.h"
 #include "run_list.h"
 
 int udf_run_list_add(struct udf_run_list *list, uint32_t lbn, uint32_t count)
 {
+	struct udf_run *runs = NULL;
 	struct udf_run *last = NULL;
 
 	if (list->count > 0) {
@@ -23,17 +25,12 @@ int udf_run_list_add(struct udf_run_list *list, uint32_t lbn, uint32_t count)
 			return 0;
 		}
 	}
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity < 16 ? 16 : list->capacity * 2;
-		struct udf_run *bigger = NULL;
-
-		bigger = realloc(list->runs, capacity * sizeof(*bigger));
-		if (bigger == NULL) {
-			return -ENOMEM;
-		}
-		list->runs = bigger;
-		list->capacity = capacity;
+	runs = udf_array_grow(list->runs, list->count, &list->capacity,
+			      sizeof(*runs));
+	if (runs == NULL) {
+		return -ENOMEM;
 	}
+	list->runs = runs;
 	list->runs[list->count].lbn = lbn;
 	list->runs[list->count].count = count;
 	list->count++;

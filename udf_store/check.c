@@ -197,16 +197,19 @@ static void report_run(struct udf_check *check, const struct space_run *run)
 	/* A mount counts free space when the volume was not closed. */
 	enum udf_finding_severity severity =
 		check->summary->closed ? UDF_FINDING_ERROR : UDF_FINDING_NOTE;
+	bool unreadable = check->summary->unreadable;
 
 	if (run->count == 0) {
 		return;
 	}
 	if (run->lost) {
-		udf_check_found(check, UDF_FINDING_SPACE_LOST, severity, NULL,
+		udf_check_found(check, UDF_FINDING_SPACE_LOST,
+				unreadable ? UDF_FINDING_NOTE : severity, NULL,
 				run->of->base + run->first,
 				"%u blocks from %u on are not free in the %s "
-				"bitmap, but nothing uses them",
-				run->count, run->first, run->of->name);
+				"bitmap, but nothing %suses them",
+				run->count, run->first, run->of->name,
+				unreadable ? "that can be read " : "");
 	} else {
 		udf_check_found(check, UDF_FINDING_SPACE_FREE, severity, NULL,
 				run->of->base + run->first,
@@ -330,8 +333,9 @@ static int check_bitmap(struct udf_check *check, const struct bitmap *of,
 				UDF_FINDING_ERROR, NULL,
 				udf_volume_bitmap_lbn(check->volume,
 						      of->is_metadata, 0),
-				"the %s bitmap cannot be read: %s", of->name,
-				strerror(-ret));
+				"the %s bitmap %s", of->name,
+				ret == -EUCLEAN ? "is damaged"
+						: "cannot be read");
 		return 0;
 	}
 	*free_blocks = 0;
@@ -559,13 +563,18 @@ static int check_space(struct udf_check *check, uint32_t *free_blocks,
 static void check_count(struct udf_check *check, const char *what,
 			uint64_t recorded, uint64_t found)
 {
+	bool unreadable = check->summary->unreadable;
+
 	if (recorded != found) {
 		udf_check_found(check, UDF_FINDING_INTEGRITY,
-				UDF_FINDING_ERROR, NULL, UINT32_MAX,
+				unreadable ? UDF_FINDING_NOTE
+					   : UDF_FINDING_ERROR,
+				NULL, UINT32_MAX,
 				"the integrity descriptor has %llu %s, the "
-				"volume %llu",
+				"volume %llu%s",
 				(unsigned long long)recorded, what,
-				(unsigned long long)found);
+				(unsigned long long)found,
+				unreadable ? " that can be read" : "");
 	}
 }
 

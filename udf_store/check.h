@@ -56,6 +56,8 @@ struct udf_check_options {
 	/* Now and then; NULL: not wanted. Directories and files so far. */
 	void (*progress)(void *private_data, uint64_t directories,
 			 uint64_t files);
+	/* The same while blocks in use are searched for ICBs, of so many. */
+	void (*searched)(void *private_data, uint64_t blocks, uint64_t of);
 	/* Stop as soon as possible when it says so; NULL: never. */
 	bool (*stop)(void *private_data);
 	void *private_data;

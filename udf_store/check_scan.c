@@ -99,11 +99,17 @@ int udf_check_scan(struct udf_check *check, const uint8_t *bits, bool mend,
 			ret = look_at_blocks(&scan, i, count, buf);
 		}
 		i += count > 0 ? count : 1;
-		if (i >= next_stop && options->stop != NULL &&
+		if (i < next_stop) {
+			continue;
+		}
+		next_stop = i + STOP_STEP;
+		if (options->searched != NULL) {
+			options->searched(options->private_data, i, blocks);
+		}
+		if (options->stop != NULL &&
 		    options->stop(options->private_data)) {
 			ret = -ECANCELED;
 		}
-		next_stop = i >= next_stop ? i + STOP_STEP : next_stop;
 	}
 	free(buf);
 	return ret;

@@ -686,7 +686,8 @@ static int check_directory(struct tree *tree, size_t index)
 				UDF_FINDING_ERROR, tree_path(tree, index),
 				tree->nodes[index].lbn,
 				"its names cannot be read: %s",
-				strerror(-ret));
+				ret == -EUCLEAN ? "its size makes no sense"
+						: strerror(-ret));
 		tree->check->summary->unreadable = true;
 		return 0;
 	}

@@ -324,6 +324,27 @@ static void check_anchors(struct volume_check *v)
 	}
 }
 
+/* As ECMA-167 3/7.2.1 has it. */
+static const char *descriptor_name(uint16_t id)
+{
+	switch (id) {
+	case UDF_TAG_PVD:
+		return "Primary Volume Descriptor";
+	case UDF_TAG_VDP:
+		return "Volume Descriptor Pointer";
+	case UDF_TAG_IUVD:
+		return "Implementation Use Volume Descriptor";
+	case UDF_TAG_PD:
+		return "Partition Descriptor";
+	case UDF_TAG_LVD:
+		return "Logical Volume Descriptor";
+	case UDF_TAG_USD:
+		return "Unallocated Space Descriptor";
+	default:
+		return "descriptor of its kind";
+	}
+}
+
 /* A descriptor of a sequence, kept if it prevails. -ENOMEM. */
 static int take_descriptor(struct volume_check *v, struct sequence *sequence,
 			   const struct udf_tag *tag, uint32_t location)
@@ -571,8 +592,9 @@ static void check_missing(struct volume_check *v, struct sequence *sequence,
 		udf_check_found(v->check, UDF_FINDING_SEQUENCE,
 				UDF_FINDING_ERROR, NULL, UINT32_MAX,
 				"the %s Volume Descriptor Sequence has no "
-				"valid descriptor of type %u, the %s one has",
-				sequence->name, d->id, other->name);
+				"valid %s, the %s one has",
+				sequence->name, descriptor_name(d->id),
+				other->name);
 		if (sequence->goes_on || other->goes_on) {
 			continue;
 		}
@@ -610,9 +632,9 @@ static void check_differences(struct volume_check *v)
 		}
 		udf_check_found(v->check, UDF_FINDING_SEQUENCE,
 				UDF_FINDING_ERROR, NULL, UINT32_MAX,
-				"the descriptors of type %u in the main and "
-				"the reserve Volume Descriptor Sequence differ",
-				d->id);
+				"the main and the reserve Volume Descriptor "
+				"Sequence have different %ss",
+				descriptor_name(d->id));
 		main_is_old = same->sequence > d->sequence ||
 			      (same->sequence == d->sequence &&
 			       v->main.distrusted);
@@ -775,8 +797,10 @@ static int check_copy(struct volume_check *v, uint32_t location, uint32_t size,
 		udf_check_found(v->check, UDF_FINDING_SPARING,
 				UDF_FINDING_ERROR, NULL, UINT32_MAX,
 				"the sparing table in block %u of the volume "
-				"is damaged: %s",
-				location, strerror(-ret));
+				"%s",
+				location,
+				ret == -EUCLEAN ? "is damaged"
+						: "cannot be read");
 		fix_table(v);
 	} else {
 		*sequence = header.sequence + 1;

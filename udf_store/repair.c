@@ -88,6 +88,7 @@ static int check(struct repair *repair, struct udf_repair_plan *plan)
 	const struct udf_check_options check_options = {
 		.found = no_finding,
 		.progress = options->progress,
+		.searched = options->searched,
 		.stop = options->stop,
 		.private_data = options->private_data,
 		/* The check before the repair has said it. */

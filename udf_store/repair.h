@@ -55,6 +55,7 @@ struct udf_repair_options {
 	/* As in udf_check_options; may be NULL. */
 	void (*progress)(void *private_data, uint64_t directories,
 			 uint64_t files);
+	void (*searched)(void *private_data, uint64_t blocks, uint64_t of);
 	bool (*stop)(void *private_data);
 	void *private_data;
 	udf_log_fn log;

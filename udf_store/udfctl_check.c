@@ -35,7 +35,9 @@ struct check_run {
 	bool quiet; /* count only */
 	bool progress;
 	bool dry_run;
+	bool repair;
 	const char *comma;
+	uint64_t found; /* files that got a name in lost+found */
 	unsigned int shown[UDF_FINDING_KINDS];
 };
 
@@ -67,6 +69,33 @@ static void show_progress(void *private_data, uint64_t directories,
 	fprintf(stderr,
 		"\rchecked %" PRIu64 " directories, %" PRIu64 " files\033[K",
 		directories, files);
+}
+
+static void show_searched(void *private_data, uint64_t blocks, uint64_t of)
+{
+	(void)private_data;
+	fprintf(stderr, "\rsearched %" PRIu64 "%% of the volume\033[K",
+		blocks * 100 / of);
+}
+
+static const char *plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
+/* Why something could not be done, when a line before has not said it. */
+static const char *reason_of(int error)
+{
+	switch (-error) {
+	case ECANCELED:
+		return "stopped";
+	case EUCLEAN:
+		return "it is too damaged to be mounted";
+	case EROFS:
+		return "it cannot be written";
+	default:
+		return strerror(-error);
+	}
 }
 
 /* A name from the disk, without what a terminal would obey. */
@@ -149,6 +178,7 @@ static int check(const char *path, struct check_run *run,
 	struct udf_check_options options = {
 		.found = show_finding,
 		.progress = run->progress ? show_progress : NULL,
+		.searched = run->progress ? show_searched : NULL,
 		.stop = is_stopped,
 		.private_data = run,
 		.log = udfctl_show_log,
@@ -185,17 +215,25 @@ static void print_summary(const struct check_run *run,
 		printf("the volume was not closed: the next mount counts its "
 		       "free space anew\n");
 	}
+	if (summary->unreadable) {
+		printf("something cannot be read, and what it may lead to is "
+		       "left as it is: copy the volume to another medium, as "
+		       "with ddrescue(1), and check the copy\n");
+	}
 	if (errors == 0) {
 		printf("no errors\n");
 	} else if (summary->why_not[0] != '\0') {
-		printf("%" PRIu64
-		       " errors; none can be repaired, as we do not write "
-		       "this volume: %s\n",
-		       errors, summary->why_not);
+		printf("%" PRIu64 " error%s; a repair cannot write this "
+		       "volume: %s\n",
+		       errors, plural(errors), summary->why_not);
 	} else {
-		printf("%" PRIu64 " errors, of which %" PRIu64
+		printf("%" PRIu64 " error%s, of which %" PRIu64
 		       " can be repaired\n",
-		       errors, summary->repairable);
+		       errors, plural(errors), summary->repairable);
+	}
+	if (summary->repairable > 0 && !run->dry_run && !run->repair) {
+		printf("udfctl check --dry-run says what a repair would do, "
+		       "and what is lost by it\n");
 	}
 }
 
@@ -205,6 +243,7 @@ static void show_step(void *private_data, const struct udf_repair_step *step,
 {
 	struct check_run *run = private_data;
 
+	run->found += step->action == UDF_REPAIR_RECONNECT && error == 0;
 	if (run->json) {
 		printf("%s\n    {\"text\": ", run->comma);
 		udfctl_json_text(step->text);
@@ -235,6 +274,7 @@ static void show_plan(struct check_run *run, const struct udf_repair_plan *plan)
 	}
 }
 
+/* left: UINT64_MAX, a repair was begun and did not come to its end. */
 static void print_json_summary(const struct udf_check_summary *summary,
 			       uint64_t left, bool repaired)
 {
@@ -253,8 +293,13 @@ static void print_json_summary(const struct udf_check_summary *summary,
 	} else {
 		printf("  \"not_writable\": null,\n");
 	}
+	udfctl_json_bool("unreadable", summary->unreadable);
 	udfctl_json_bool("repaired", repaired);
-	printf("  \"errors_left\": %" PRIu64 "\n}\n", left);
+	if (left == UINT64_MAX) {
+		printf("  \"errors_left\": null\n}\n");
+	} else {
+		printf("  \"errors_left\": %" PRIu64 "\n}\n", left);
+	}
 }
 
 /* What is left is shown as what was found. The exit status. */
@@ -273,15 +318,20 @@ static int show_left(const char *path, struct check_run *run, uint64_t *left)
 	}
 	ret = check(path, &again, NULL, &summary);
 	if (ret < 0) {
-		fprintf(stderr, "udfctl: %s: %s\n", path, strerror(-ret));
+		fprintf(stderr, "udfctl: %s: it was not checked again: %s\n",
+			path, reason_of(ret));
 		return ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
 	}
 	*left = udf_check_errors(&summary);
 	if (!run->json && *left > 0) {
-		printf("repaired as far as can be; %" PRIu64 " errors are "
-		       "left: copy what you need from a read-only mount of "
-		       "the volume, and format it\n",
-		       *left);
+		printf("repaired as far as can be; %" PRIu64 " error%s left: "
+		       "%s\n",
+		       *left, *left == 1 ? " is" : "s are",
+		       summary.unreadable
+			       ? "copy the volume to another medium, as with "
+				 "ddrescue(1), and repair the copy"
+			       : "copy what you need from a read-only mount of "
+				 "the volume, and format it");
 	}
 	return *left == 0 ? EXIT_CORRECTED : EXIT_ERRORS_LEFT;
 }
@@ -292,6 +342,7 @@ static int repair(char *path, struct check_run *run, uint64_t *left)
 	const struct udf_repair_options options = {
 		.did = show_step,
 		.progress = run->progress ? show_progress : NULL,
+		.searched = run->progress ? show_searched : NULL,
 		.stop = is_stopped,
 		.private_data = run,
 		.log = udfctl_show_log,
@@ -308,8 +359,14 @@ static int repair(char *path, struct check_run *run, uint64_t *left)
 	}
 	if (ret < 0) {
 		fprintf(stderr, "udfctl: %s: it was not repaired: %s\n", path,
-			strerror(-ret));
+			reason_of(ret));
 		return EXIT_OPERATION;
+	}
+	if (run->found > 0 && !run->json) {
+		printf("%" PRIu64 " file%s or director%s without a name got "
+		       "one in /lost+found\n",
+		       run->found, plural(run->found),
+		       run->found == 1 ? "y" : "ies");
 	}
 	*left = udf_check_errors(&summary);
 	if (*left > 0) {
@@ -347,8 +404,7 @@ static void usage(FILE *f)
 }
 
 /* The options, and IMAGE. -1: go on; else the exit status. */
-static int parse(int argc, char **argv, struct check_run *run,
-		 bool *want_repair)
+static int parse(int argc, char **argv, struct check_run *run)
 {
 	static const struct option options[] = {
 		{"repair", no_argument, NULL, 'r'},
@@ -363,7 +419,7 @@ static int parse(int argc, char **argv, struct check_run *run,
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'r':
-			*want_repair = true;
+			run->repair = true;
 			break;
 		case 'n':
 			run->dry_run = true;
@@ -379,7 +435,7 @@ static int parse(int argc, char **argv, struct check_run *run,
 			return EXIT_USAGE;
 		}
 	}
-	if (argc - optind != 1 || (*want_repair && run->dry_run)) {
+	if (argc - optind != 1 || (run->repair && run->dry_run)) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
@@ -387,13 +443,13 @@ static int parse(int argc, char **argv, struct check_run *run,
 }
 
 /* The report, and what comes after it. The exit status. */
-static int report(char *path, struct check_run *run, bool want_repair,
+static int report(char *path, struct check_run *run,
 		  const struct udf_check_summary *summary,
 		  const struct udf_repair_plan *plan)
 {
 	uint64_t left = udf_check_errors(summary);
 	int status = left == 0 ? EXIT_CLEAN : EXIT_ERRORS_LEFT;
-	bool repaired = want_repair && left > 0 && plan->count > 0;
+	bool repaired = run->repair && left > 0 && plan->count > 0;
 
 	print_summary(run, summary);
 	if (run->json) {
@@ -405,6 +461,9 @@ static int report(char *path, struct check_run *run, bool want_repair,
 	}
 	if (repaired) {
 		status = repair(path, run, &left);
+		repaired = status == EXIT_CORRECTED ||
+			   status == EXIT_ERRORS_LEFT;
+		left = repaired ? left : UINT64_MAX;
 	}
 	if (run->json) {
 		print_json_summary(summary, left, repaired);
@@ -418,9 +477,8 @@ int udfctl_check(int argc, char **argv)
 	struct udf_repair_plan plan = { .count = 0 };
 	struct check_run run = { .comma = "" };
 	struct udf_check_summary summary;
-	bool want_repair = false;
 	char *path = NULL;
-	int ret = parse(argc, argv, &run, &want_repair);
+	int ret = parse(argc, argv, &run);
 
 	if (ret >= 0) {
 		return ret;
@@ -445,13 +503,15 @@ int udfctl_check(int argc, char **argv)
 	ret = check(path, &run, &plan, &summary);
 	if (ret < 0) {
 		if (run.json) {
-			printf("],\n  \"error\": true\n}\n");
+			printf("],\n  \"error\": true,\n  \"reason\": ");
+			udfctl_json_text(reason_of(ret));
+			printf("\n}\n");
 		}
 		fprintf(stderr, "udfctl: %s: it was not checked: %s\n", path,
-			strerror(-ret));
+			reason_of(ret));
 		ret = ret == -ECANCELED ? EXIT_STOPPED : EXIT_OPERATION;
 	} else {
-		ret = report(path, &run, want_repair, &summary, &plan);
+		ret = report(path, &run, &summary, &plan);
 	}
 	udf_repair_plan_free(&plan);
 	return ret;

@@ -228,6 +228,11 @@ static int index_fid(struct udf_directory *directory, uint32_t offset,
 	return 0;
 }
 
+bool udf_directory_is_damaged(const struct udf_node *node)
+{
+	return node->directory != NULL && node->directory->damaged;
+}
+
 /* Make room for size bytes. */
 static int data_reserve(struct udf_directory *directory, uint32_t size,
 			uint32_t block_size)
@@ -301,6 +306,7 @@ static int directory_read(struct udf_node *node, struct udf_directory **result)
 
 		if (offset != expected || (length == 0 &&
 					   offset < directory->size)) {
+			directory->damaged = true;
 			udf_volume_log(node->fs->volume, UDF_LOG_WARNING,
 				       "the directory with the ICB in block "
 				       "%u is damaged at byte %u",

@@ -90,6 +90,9 @@ int udf_directory_add_parent(struct udf_node *node,
  */
 int udf_directory_fill_damage(struct udf_node *node);
 
+/* Was a part of it no FID when it was read? There may have been names. */
+bool udf_directory_is_damaged(const struct udf_node *node);
+
 /* No names but ".." */
 bool udf_directory_is_empty(const struct udf_node *node);
 

@@ -64,6 +64,7 @@ struct udf_directory {
 	struct removed_list removing; /* in the running commit */
 
 	uint32_t parent_offset; /* UDF_NO_ENTRY: no parent FID */
+	bool damaged; /* parts of it are no FIDs: names may be lost */
 	struct slot_class duplicates; /* FIDs hidden by another of that name */
 };
 

@@ -158,8 +158,8 @@ int udf_mapped_each_run(struct udf_mapped *mapped,
  * in used (least significant first). *differ: blocks that are not the same or
  * that only one of them can give. With repair the one that has a block gives
  * it to the other; when both do, main to mirror, unless that has a valid
- * descriptor and main none. Blocks that neither has are not counted. -ENOMEM,
- * or the error of a write.
+ * descriptor and main none, or fewer damaged FIDs. Blocks that neither has are
+ * not counted. -ENOMEM, or the error of a write.
  */
 int udf_mapped_compare(struct udf_mapped *mapped, const uint8_t *used,
 		       bool repair, uint32_t *differ);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bytes.h"
 #include "mapped_data.h"
 #include "osta.h"
 
@@ -500,14 +501,38 @@ int udf_mapped_judge(struct udf_mapped *mapped, bool *can_write,
 	return 0;
 }
 
+/* FIDs of that block of which the checksums are wrong. */
+static unsigned int damaged_fids(uint32_t block, const uint8_t *bytes,
+				 uint32_t size)
+{
+	unsigned int count = 0;
+	uint32_t at = 0;
+
+	while (size - at >= UDF_FID_LEN) {
+		const uint8_t *p = bytes + at;
+		struct udf_fid fid = { .name_length = 0 };
+		int length = decode_fid(p, size - at, block, &fid);
+
+		if (length <= 0 && get_le16(p) == UDF_TAG_FID &&
+		    get_le32(p + 12) == block) {
+			count++;
+		}
+		at += length > 0 ? (uint32_t)length : 4;
+	}
+	return count;
+}
+
 /*
  * Of two that differ: is the first no descriptor, but the second, behind it,
- * one of that block? Else the first is newer, as it is written first.
+ * one of that block, or has the first more FIDs that are damaged? Else the
+ * first is newer, as it is written first.
  */
 static bool is_worse(uint32_t block, const uint8_t *bytes, uint32_t size)
 {
-	return !is_descriptor(block, bytes, size) &&
-	       is_descriptor(block, bytes + size, size);
+	return (!is_descriptor(block, bytes, size) &&
+		is_descriptor(block, bytes + size, size)) ||
+	       damaged_fids(block, bytes, size) >
+		       damaged_fids(block, bytes + size, size);
 }
 
 int udf_mapped_compare(struct udf_mapped *mapped, const uint8_t *used,

@@ -372,6 +372,8 @@ static int visit_directory(struct walk *walk, uint32_t lbn)
 		}
 		return ret == -ENOMEM ? ret : 0;
 	}
+	/* A name that is damaged may lead to what seems to be free. */
+	walk->unreadable += udf_directory_is_damaged(directory);
 	ret = visit_hidden(walk, directory);
 	while (ret == 0) {
 		struct udf_dirent entry = { .offset = 0 };

@@ -11,8 +11,8 @@
 /*
  * Walk the tree and correct the file system in memory; the next commit writes
  * it. Not called when mounted read-only. -EIO and -EUCLEAN: the root itself
- * cannot be read; directories below it that cannot be read only make it more
- * careful: what the bitmap says is in use stays so. For a repair (repair.h)
+ * cannot be read; directories below it that cannot be read, or are damaged, only
+ * make it more careful: what the bitmap says is in use stays so. For a repair (repair.h)
  * nothing but the bitmaps is corrected, and nothing becomes free.
  */
 int udf_recover(struct udf_fs *fs);

@@ -33,7 +33,8 @@
  * Metadata that a volume keeps twice (UDF 2.2.13) is put right in stage 1: a
  * block that is not the same in the metadata file and in its mirror, or that
  * cannot be read from one of them, is written from the other. Which of the two
- * is right its tag and checksums say; where both or none of them are valid the
+ * is right its tag and checksums, and those of FIDs in it, say; where both or
+ * none of them are valid the
  * metadata file's prevails, as it is written first. So an ICB or a directory
  * that is damaged in one of the two is none that later stages give up.
  */

@@ -10,6 +10,7 @@
 
 #include "check_state.h"
 #include "ecma167.h"
+#include "mapped.h"
 
 #define TEXT_MAX 512
 
@@ -640,9 +641,9 @@ static int check_opened(struct udf_check *check, const char *path)
 		return -ENOMEM;
 	}
 	ret = udf_check_descriptors(check, path);
-	if (ret == 0) {
-		ret = udf_volume_metadata_lost(check->volume, report_lost_file,
-					       check);
+	if (ret == 0 && check->info->has_metadata) {
+		ret = udf_mapped_each_lost(udf_volume_metadata(check->volume),
+					   report_lost_file, check);
 	}
 	if (ret == 0) {
 		ret = udf_check_tree(check);

@@ -531,9 +531,7 @@ static int open_mapped(struct udf_volume *volume, const struct udf_vds *vds,
 	if (ret != 0) {
 		return ret;
 	}
-	if (info->has_metadata) {
-		ret = judge_metadata(volume, repair);
-	}
+	ret = info->has_metadata ? judge_metadata(volume, repair) : 0;
 	return ret == 0 ? count_mapped(volume) : ret;
 }
 
@@ -839,15 +837,6 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 		return 0;
 	}
 	return udf_mapped_each_run(volume->mapped, visit, private_data);
-}
-
-int udf_volume_metadata_lost(const struct udf_volume *volume,
-			     udf_mapped_visit_fn visit, void *private_data)
-{
-	if (!volume->info.has_metadata) {
-		return 0;
-	}
-	return udf_mapped_each_lost(volume->mapped, visit, private_data);
 }
 
 struct udf_mapped *udf_volume_metadata(const struct udf_volume *volume)

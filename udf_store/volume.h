@@ -177,11 +177,6 @@ int udf_volume_metadata_runs(const struct udf_volume *volume,
 int udf_volume_metadata_compare(struct udf_volume *volume, const uint8_t *used,
 				bool repair, uint32_t *differ);
 
-/* Of the files of a metadata partition those whose ICB is lost, and that a
- * writable mount makes anew. For a volume that was opened for a repair. */
-int udf_volume_metadata_lost(const struct udf_volume *volume,
-			     udf_volume_run_fn visit, void *private_data);
-
 /* The metadata partition itself; NULL: there is none. */
 struct udf_mapped;
 struct udf_mapped *udf_volume_metadata(const struct udf_volume *volume);

@@ -13,9 +13,6 @@
 #include "lib/util/tevent_ntstatus.h"
 #include "lib/util/tevent_unix.h"
 
-/* For what cannot be told exactly: it maps to SHARING_VIOLATION. */
-#define REFUSED_ERRNO EBUSY
-
 struct guarded_pwrite_state {
 	struct vfs_handle_struct *handle;
 	struct tevent_context *ev;
@@ -43,7 +40,7 @@ static void guarded_pwrite_refuse(struct tevent_req *req, NTSTATUS status)
 	if (state->smb2req != NULL) {
 		smb2_request_fail(state->smb2req, status);
 	}
-	tevent_req_error(req, REFUSED_ERRNO);
+	tevent_req_error(req, PURGE_GUARD_ERRNO);
 }
 
 static bool guarded_pwrite_hold(struct tevent_req *req)
@@ -153,7 +150,7 @@ static void guarded_pwrite_allowed(struct tevent_req *subreq)
 
 	status = held_op_recv(subreq);
 	if (!NT_STATUS_IS_OK(status)) {
-		tevent_req_error(req, REFUSED_ERRNO);
+		tevent_req_error(req, PURGE_GUARD_ERRNO);
 		return;
 	}
 

@@ -59,8 +59,7 @@ int guarded_renameat(struct vfs_handle_struct *handle,
 	}
 	if (!NT_STATUS_IS_OK(status)) {
 		smb2_request_fail_rename(handle->conn, src, status);
-		/* What a client sees that does not speak SMB2. */
-		errno = EBUSY;
+		errno = PURGE_GUARD_ERRNO;
 		return -1;
 	}
 	return SAMBA_COMPAT_NEXT_RENAMEAT(handle,

@@ -11,7 +11,7 @@
 /*
  * SMB_VFS_RENAMEAT. A file that the rename would replace is changed by it, so
  * it obeys the rules: SET_INFO fails with PURGE_FAILED while its count is
- * above zero and it cannot be purged. -1 with EBUSY then.
+ * above zero and it cannot be purged. -1 with PURGE_GUARD_ERRNO then.
  *
  * The file that is renamed keeps its data, and needs no purge.
  */

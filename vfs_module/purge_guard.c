@@ -455,7 +455,6 @@ bool purge_guard_sync(struct vfs_handle_struct *handle,
 	}
 
 	smb2_request_fail_with(fsp, status);
-	/* What a client sees that does not speak SMB2: SHARING_VIOLATION. */
-	errno = EBUSY;
+	errno = PURGE_GUARD_ERRNO;
 	return false;
 }

@@ -34,6 +34,14 @@ void purge_guard_settle(struct vfs_handle_struct *handle,
  */
 void purge_guard_note_brackets(struct udf_open *open, uint32_t brackets);
 
+/*
+ * The errno of what is refused, for a client that cannot be told the exact
+ * status because it does not speak SMB2: ACCESS_DENIED. What ends with
+ * SHARING_VIOLATION is tried by smbd's SMB1 server again and again instead,
+ * and never answered.
+ */
+#define PURGE_GUARD_ERRNO EACCES
+
 /* What is about to be done to a file. */
 enum purge_guard_op {
 	PURGE_GUARD_WRITE,	      /* cached */
@@ -74,7 +82,7 @@ off_t purge_guard_write_start(const struct files_struct *fsp, off_t offset);
 
 /*
  * For a synchronous VFS function that returns -1: may it go on? If not, errno
- * is set, and the status the client will see is seen to.
+ * is set (PURGE_GUARD_ERRNO), and the status the client will see is seen to.
  */
 bool purge_guard_sync(struct vfs_handle_struct *handle,
 		      struct files_struct *fsp,

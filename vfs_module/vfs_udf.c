@@ -426,6 +426,9 @@ udf_create_file(struct vfs_handle_struct *handle,
 		}
 	}
 
+	/* It has smbd answer an SMB1 write before it is done, or refused. */
+	(*result)->fsp_flags.aio_write_behind = false;
+
 	if ((create_options & FILE_NO_INTERMEDIATE_BUFFERING) != 0) {
 		open = udf_open_get(handle, *result);
 		if (open != NULL) {
@@ -526,7 +529,7 @@ static ssize_t udf_recvfile(struct vfs_handle_struct *handle,
 	{
 		/* What is not written must still leave the socket. */
 		drain_socket(fromfd, count);
-		errno = EBUSY;
+		errno = PURGE_GUARD_ERRNO;
 		return -1;
 	}
 	return SMB_VFS_NEXT_RECVFILE(handle, fromfd, tofsp, offset, count);

@@ -93,6 +93,7 @@ struct cell_row {
 	uint32_t options;     /* NTCREATEX_OPTIONS_* of the actor's open */
 	bool may_be_denied;   /* ACCESS_DENIED in any state is right, too */
 	bool needs_dialect;   /* the WRITE_UNBUFFERED flag: 3.0.2 */
+	uint64_t written_at;  /* where the cell's data is then; 0: nowhere */
 	enum cell_outcome outcome[NUM_STATES];
 };
 
@@ -238,6 +239,56 @@ static NTSTATUS do_rename_over(struct cell *cell)
 	status = rename_handle(cell, other, FNAME, true);
 	udf_close(cell->actor, &other);
 	return status;
+}
+
+/* FileLinkInformation for SMB2 (MS-FSCC 2.4.28.2), which libcli has not. */
+#define LINK_NAME_OFFSET 20
+
+/* Another name of the file. */
+static NTSTATUS do_link(struct cell *cell)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct smb2_setinfo io = {
+		.in.level = 0x0B01,
+		.in.file.handle = cell->handle,
+	};
+	uint8_t *name = NULL;
+	size_t name_len = 0;
+	NTSTATUS status = NT_STATUS_NO_MEMORY;
+	bool ok;
+
+	ok = push_ucs2_talloc(frame,
+			      (smb_ucs2_t **)&name,
+			      FNAME_OTHER,
+			      &name_len);
+	if (!ok) {
+		goto done;
+	}
+	/* Without the zero at its end. */
+	name_len -= sizeof(smb_ucs2_t);
+	io.in.blob = data_blob_talloc_zero(frame, LINK_NAME_OFFSET + name_len);
+	if (io.in.blob.data == NULL) {
+		goto done;
+	}
+	SIVAL(io.in.blob.data, 16, name_len);
+	memcpy(io.in.blob.data + LINK_NAME_OFFSET, name, name_len);
+	status = smb2_setinfo(cell->actor, &io);
+done:
+	TALLOC_FREE(frame);
+	return status;
+}
+
+/* Times and attributes: nothing of the file's data. */
+static NTSTATUS do_attributes(struct cell *cell)
+{
+	union smb_setfileinfo info = {
+		.basic_info.level = RAW_SFILEINFO_BASIC_INFORMATION,
+		.basic_info.in.file.handle = cell->handle,
+		.basic_info.in.write_time = 0x01D0000000000000ULL,
+		.basic_info.in.attrib = FILE_ATTRIBUTE_HIDDEN,
+	};
+
+	return smb2_setinfo_file(cell->actor, &info);
 }
 
 static NTSTATUS create(struct cell *cell, uint32_t disposition,
@@ -430,24 +481,29 @@ static const struct cell_row cell_rows[] = {
 	{.name = "write",
 	 .send = send_write,
 	 .recv = recv_write,
+	 .written_at = OFFSET,
 	 .outcome = MAPPED_ONLY(HELD)},
 	{.name = "write_through",
 	 .send = send_write_through,
 	 .recv = recv_write,
+	 .written_at = OFFSET,
 	 .outcome = MAPPED_ONLY(HELD)},
 	{.name = "write_unbuffered_flag",
 	 .send = send_write_unbuffered,
 	 .recv = recv_write,
+	 .written_at = OFFSET,
 	 .needs_dialect = true,
 	 .outcome = MAPPED_ONLY(PURGE_FAILED)},
 	{.name = "write_unbuffered_open",
 	 .send = send_write,
 	 .recv = recv_write,
+	 .written_at = OFFSET,
 	 .options = NTCREATEX_OPTIONS_NO_INTERMEDIATE_BUFFERING,
 	 .outcome = MAPPED_ONLY(PURGE_FAILED)},
 	{.name = "append",
 	 .send = send_append,
 	 .recv = recv_write,
+	 .written_at = UDF_TEST_FILE_SIZE,
 	 .outcome = IN_ALL_STATES(DONE)},
 	{.name = "end_of_file_shrink",
 	 .whole = do_end_of_file_shrink,
@@ -474,6 +530,10 @@ static const struct cell_row cell_rows[] = {
 	 .whole = do_rename_over,
 	 .may_be_denied = true,
 	 .outcome = MAPPED_ONLY(PURGE_FAILED)},
+	{.name = "link", .whole = do_link, .outcome = IN_ALL_STATES(DONE)},
+	{.name = "attributes",
+	 .whole = do_attributes,
+	 .outcome = IN_ALL_STATES(DONE)},
 	{.name = "create_open",
 	 .whole = do_open,
 	 .outcome = IN_ALL_STATES(DONE)},
@@ -609,6 +669,27 @@ static bool check_untouched(struct cell *cell)
 	return true;
 }
 
+/* A row that writes: what it was told is done must be in the file. */
+static bool check_written(struct cell *cell, const struct cell_row *row)
+{
+	struct torture_context *tctx = cell->tctx;
+	uint8_t got[LENGTH] = {0};
+	NTSTATUS status;
+
+	if (row->written_at == 0) {
+		return true;
+	}
+	status = udf_read(cell->scanner,
+			  cell->scan,
+			  row->written_at,
+			  got,
+			  sizeof(got));
+	torture_assert_ntstatus_ok(tctx, status, "reading what was written");
+	torture_assert_mem_equal(
+		tctx, got, cell->data, sizeof(got), "what was written");
+	return true;
+}
+
 static NTSTATUS cell_act(struct cell *cell, const struct cell_row *row)
 {
 	struct smb2_request *req = NULL;
@@ -651,7 +732,7 @@ static bool check_held(struct cell *cell, const struct cell_row *row)
 	torture_assert(tctx, replied, "answered after DISABLED");
 	status = row->recv(cell, req);
 	torture_assert_ntstatus_ok(tctx, status, "after DISABLED");
-	return true;
+	return check_written(cell, row);
 }
 
 /* Refused at once, without a change; and done after the bracket. */
@@ -685,7 +766,7 @@ static bool check_refused(struct cell *cell, const struct cell_row *row,
 		return true;
 	}
 	torture_assert_ntstatus_ok(tctx, status, "after DISABLED");
-	return true;
+	return check_written(cell, row);
 }
 
 static bool check_done(struct cell *cell, const struct cell_row *row,
@@ -705,7 +786,7 @@ static bool check_done(struct cell *cell, const struct cell_row *row,
 		return true;
 	}
 	torture_assert_ntstatus_ok(tctx, status, "it is done");
-	return true;
+	return check_written(cell, row);
 }
 
 static bool cell_check(struct cell *cell, const struct cell_row *row,

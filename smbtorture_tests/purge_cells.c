@@ -123,6 +123,12 @@ static struct smb2_request *send_write_unbuffered(struct cell *cell)
 	return send_write_flags(cell, SMB2_WRITEFLAG_WRITE_UNBUFFERED);
 }
 
+static struct smb2_request *send_write_nothing(struct cell *cell)
+{
+	return udf_write_send(
+		cell->actor, cell->handle, OFFSET, cell->data, 0, 0);
+}
+
 static struct smb2_request *send_append(struct cell *cell)
 {
 	return udf_write_send(cell->actor,
@@ -500,6 +506,10 @@ static const struct cell_row cell_rows[] = {
 	 .written_at = OFFSET,
 	 .options = NTCREATEX_OPTIONS_NO_INTERMEDIATE_BUFFERING,
 	 .outcome = MAPPED_ONLY(PURGE_FAILED)},
+	{.name = "write_nothing",
+	 .send = send_write_nothing,
+	 .recv = recv_write,
+	 .outcome = IN_ALL_STATES(DONE)},
 	{.name = "append",
 	 .send = send_append,
 	 .recv = recv_write,

@@ -65,6 +65,13 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 			 struct open_state **state);
 
 /*
+ * Log it, once, if persistent handles are to be kept, and Samba's lock
+ * directory is in memory (Debian's is). In a cluster that is for CTDB. Needs
+ * root.
+ */
+void open_state_check_disk(struct open_state *state);
+
+/*
  * From now on call fn whenever a look at a file finds an open that nobody
  * has. Records may be locked then: fn may only make a note. Also drops what
  * others left behind, in all of the database; once per process.
@@ -135,8 +142,8 @@ NTSTATUS open_state_reclaim(struct open_state *state,
 			    struct open_state_entry *found);
 
 /*
- * Those of a file's opens that nobody has, as a talloc array. Records must
- * not be locked.
+ * Those of a file's opens that nobody has, as a talloc array; none where the
+ * record cannot be used, which is logged. Records must not be locked.
  */
 NTSTATUS open_state_list_away(struct open_state *state,
 			      const struct udf_file_key *key,

@@ -170,7 +170,17 @@ NTSTATUS open_state_list_away(struct open_state *state,
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
-	return args.status;
+	if (!NT_STATUS_IS_OK(args.status)) {
+		/*
+		 * Nor will it be of use at the next look. Should it be some
+		 * day, whoever asks for the file's sum finds these opens.
+		 */
+		DBG_WARNING("a record cannot be read, its opens are left "
+			    "alone: %s\n",
+			    nt_errstr(args.status));
+		TALLOC_FREE(*entries);
+	}
+	return NT_STATUS_OK;
 }
 
 struct open_state_away_args {

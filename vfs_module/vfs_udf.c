@@ -199,6 +199,7 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 	if (!NT_STATUS_IS_OK(status)) {
 		goto fail;
 	}
+	open_state_check_disk(conn->state);
 	away_opens_look_after(conn->state, msg_ctx);
 	reply_note_init(msg_ctx);
 

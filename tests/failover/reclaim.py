@@ -28,6 +28,14 @@ NO_WATCHERS = bytes(4)
 
 REVISION_MISMATCH = 0xC0000059
 
+# Where an open has its flags in a record with one (open_record_ndr.c), and
+# which of them says that nobody has it.
+FLAGS_AT = 24 + 64
+DISCONNECTED = 0x80
+
+# The time-out of an open whose record is damaged meanwhile.
+AWAY_SECONDS = 4
+
 # More than a database has room for without growing.
 FULL_OPENS = 250
 
@@ -268,6 +276,17 @@ def check_suite(tap, server, share, may_skip):
     tap.result(ran >= 3, f'udf.failover ran on {share}', text[-2000:])
 
 
+def check_told(tap, server):
+    """The lock directory is in memory; another client comes."""
+    wire.Client(server, 'udf').disconnect()
+    lines = [line for line in rig.server_log(server).splitlines()
+             if 'is in memory' in line]
+    tap.result(len(lines) == 1, 'full: a lock directory in memory is told once',
+              *lines)
+    tap.result(lines and "'lock directory'" in lines[0],
+               'full: and what to set')
+
+
 def check_unstored(tap, place):
     """A disk that is full: what cannot be stored is refused and not done."""
     lock = os.path.join(place.home, 'lock')
@@ -282,6 +301,8 @@ def check_unstored(tap, place):
         place.fill(name, b'x')
         handles.append(client.open_durable(name, persistent=True,
                                            lease=False))
+    if place.persistent:
+        check_told(tap, server)
     ballast = os.path.join(lock, 'ballast')
     with open(ballast, 'wb', buffering=0) as file:
         try:
@@ -355,6 +376,55 @@ def check_record(tap, place, server, persistent):
         database.close()
 
 
+def check_damaged_away(tap, place, server):
+    """A record is damaged while nobody has its open, and somebody waits for
+    the open's time-out."""
+    place.fill('away')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('away', persistent=True, lease=False,
+                                 timeout=AWAY_SECONDS * 1000)
+    other, other_handle = open_other(server, 'away')
+    database = tdb.open(os.path.join(place.home, 'lock', DATABASE), 0,
+                        OPEN_FLAGS, os.O_RDWR)
+    before = set(database.keys())
+    handle.purge(wire.ENABLED)
+    key, = set(database.keys()) - before
+    cases.kill_and_wait(cases.smbd_of(server, client))
+    tap.equal(other_handle.set_end_of_file(5), wire.PURGE_FAILED,
+              'damaged meanwhile: it counts while nobody has it')
+    # The other client's smbd notes when the time-out began.
+    tap.result(rig.wait_until(lambda: is_stamped(database[key])),
+               'damaged meanwhile: its time-out has begun')
+    stamped = database[key]
+    database[key] = stamped[:len(stamped) // 2]
+
+    def told():
+        return [line for line in rig.server_log(server).splitlines()
+                if 'its opens are left alone' in line
+                or 'open_state_list_away: ' in line]
+
+    tap.result(rig.wait_until(told, 4 * AWAY_SECONDS),
+               'damaged meanwhile: that is logged')
+    # Who looks again does after 5 seconds.
+    time.sleep(6)
+    tap.result(len(told()) == 1, 'damaged meanwhile: once', *told())
+    tap.equal(other_handle.set_end_of_file(5), wire.PURGE_FAILED,
+              'damaged meanwhile: it still counts')
+    database[key] = stamped
+    tap.result(rig.wait_until(lambda: other_handle.set_end_of_file(5) ==
+                              wire.SUCCESS, 4 * AWAY_SECONDS),
+               'damaged meanwhile: timed out when it is readable again')
+    database.close()
+    other.disconnect()
+    client.disconnect()
+
+
+def is_stamped(record):
+    """Has its one open the flag of those that nobody has?"""
+    at = TWIN_HEADER + len(NO_WATCHERS) + FLAGS_AT
+    return struct.unpack_from('<I', record, at)[0] & DISCONNECTED != 0
+
+
 def check_refused_reclaim(tap, server, client, handle):
     """No handle comes back with less than its client was promised."""
     fresh = client.again(server)
@@ -406,6 +476,7 @@ def main():
             # A mutex in memory is not for this process to take.
             server = place.start(f'dbwrap_tdb_mutexes:{DATABASE} = no')
             check_record(tap, place, server, True)
+            check_damaged_away(tap, place, server)
             tap.equal(rig.panics(server), [], 'records: no smbd crashed')
     with cases.Place(persistent) as place:
         check_unstored(tap, place)

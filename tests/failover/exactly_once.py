@@ -378,7 +378,7 @@ class Run:
         return (f'{self.kills} kills, {self.replays} replays, {self.lost} '
                 f'lost, {self.doubled} doubled, {self.undecidable} '
                 f'undecidable; {self.gone} handles not given back by smbd, '
-                f'{self.relieved} reclaims waited for a record of its own')
+                f'{self.relieved} reclaims held up by CTDB or smbd')
 
     def tell(self, tap):
         """Of a long run, how far it has come."""

@@ -281,7 +281,7 @@ def check_told(tap, server):
     wire.Client(server, 'udf').disconnect()
     lines = [line for line in rig.server_log(server).splitlines()
              if 'is in memory' in line]
-    tap.result(len(lines) == 1, 'full: a lock directory in memory is told once',
+    tap.result(len(lines) == 1, 'full: a lock directory in memory is told',
               *lines)
     tap.result(lines and "'lock directory'" in lines[0],
                'full: and what to set')

@@ -295,7 +295,11 @@ def samba_module(bld, name, init, sources, samba, install_as=None, use=''):
     Nothing is linked: what the module uses is in the program that loads it.
     """
     exports = bld.srcnode.find_node('tools/samba_module.map')
+    # In the names of the objects: modules of different directories may have a
+    # source in common, and each compiles it for itself.
+    bld.samba_modules = getattr(bld, 'samba_modules', 0) + 1
     bld(features='c cshlib', name=name + '.so', target=name,
+        idx=100 + bld.samba_modules,
         source=sources, includes=includes(bld),
         use=Utils.to_list(use) + [{'source3': 'SAMBA3',
                                    'source4': 'SAMBA4'}[samba]],

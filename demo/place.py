@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -70,6 +71,18 @@ def check_machine():
     for path in (UDFD, UDFCTL, MODULE, FAULTDISK):
         if not os.path.exists(path):
             raise Trouble(f'{path} is not built; `make` builds it')
+
+
+def end_when_told():
+    """SIGTERM and SIGHUP are like Ctrl-C: what was started is taken down."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+
+
+def ignore_signals():
+    """Nobody's impatience leaves half of it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def make_image(directory):
@@ -209,7 +222,7 @@ class Place:
         self.values['SERVER'] = server
         command(os.path.join(RIGS, 'server'), 'start', server,
                 '--share', f'{SHARE}={self.mount}',
-                '--option', f'{SHARE}:vfs objects={MODULE}', *options)
+                '--option', f'{SHARE}:vfs objects={shlex.quote(MODULE)}', *options)
         env = read_env(os.path.join(server, 'server.env'))
         for name in ('HOST', 'PORT', 'USERNAME', 'PASSWORD', 'SMB_CONF',
                      'LOG'):
@@ -231,9 +244,8 @@ class Place:
         return stop_mount(self.path('medium'), identity) if identity else True
 
     def stop(self):
-        """Take down whatever is up; each part also if another one fails.
-        Nobody's impatience leaves half of it."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Take down whatever is up; each part also if another one fails."""
+        ignore_signals()
         trouble = None
         for part in (self.stop_server, self.stop_udfd, self.stop_medium):
             try:

@@ -211,7 +211,7 @@ class Rig(contextlib.ExitStack):
     @staticmethod
     def with_module(share):
         """The option that gives a share the module of the build directory."""
-        return f'{share}:vfs objects={MODULE}'
+        return f'{share}:vfs objects={shlex.quote(MODULE)}'
 
 
 def read_server(directory):

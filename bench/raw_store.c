@@ -2,8 +2,8 @@
 /*
  * What `make bench BENCH=record` compares an FSCTL with: a VFS module that, on
  * a control code of its own (raw_store.h), does nothing but store one record
- * as often as it is told, in a database that is opened as that of the module
- * is (open_state_init), each store on disk and on all nodes before the next.
+ * as often as it is told, in a database that is opened as smbd opens its own of
+ * persistent handles, each store on disk and on all nodes before the next.
  * So what it needs is what Samba's database needs, in an smbd of the same
  * server, without requests, answers, decoding, or watchers.
  */
@@ -16,6 +16,9 @@
 #include "vfs_module/samba_compat.h"
 
 #define RAW_STORE_DB "bench_raw_store.tdb"
+
+/* As smbd's own databases. */
+#define RAW_STORE_DB_CHAINS 10007
 
 /* As long as the module's (open_state_db.h). */
 #define RAW_STORE_KEY "a key of the length of the module's"
@@ -48,7 +51,7 @@ static NTSTATUS raw_store_open(struct db_context **_db)
 		}
 		db = db_open(NULL,
 			     path,
-			     0,
+			     RAW_STORE_DB_CHAINS,
 			     TDB_DEFAULT | TDB_INCOMPATIBLE_HASH | TDB_SEQNUM |
 				     TDB_CLEAR_IF_FIRST,
 			     O_RDWR | O_CREAT,

@@ -7,11 +7,18 @@
 #include "samba_compat.h"
 #include "system/filesys.h"
 #include "lib/dbwrap/dbwrap_open.h"
+#include "lib/dbwrap/dbwrap_tdb.h"
 #include "lib/dbwrap/dbwrap_watch.h"
 #include "lib/util/util_tdb.h"
 #include "util_tdb.h"
 
 #define OPEN_STATE_DB "udf_open_state.tdb"
+
+/*
+ * Chains of its hash, as many as smbd gives its own databases: a lookup among
+ * 100,000 records must not walk through hundreds of them.
+ */
+#define OPEN_STATE_DB_CHAINS 10007
 
 /* Bytes for a record of a few opens, decoded and encoded. */
 #define OPEN_STATE_POOL 2048
@@ -359,6 +366,60 @@ NTSTATUS open_state_change(struct open_state *state,
 	return status;
 }
 
+static struct db_context *open_state_open(struct open_state *state,
+					  const char *path,
+					  uint64_t db_flags)
+{
+	int tdb_flags = TDB_DEFAULT | TDB_INCOMPATIBLE_HASH | TDB_SEQNUM;
+	int open_flags = O_RDWR | O_CREAT;
+	struct db_context *db = NULL;
+	/*
+	 * No place in Samba's lock order would do: a close comes with the
+	 * byte-range locks' record locked (2), and a store with a twin in a
+	 * cluster locks g_lock's (3). Under ours nothing is locked but by its
+	 * own store.
+	 */
+	enum dbwrap_lock_order order = DBWRAP_LOCK_ORDER_NONE;
+
+	/*
+	 * With a twin on disk, or CTDB, records come back when the first
+	 * process opens the database. Without, they must stay: the last
+	 * client's smbd may have gone, and the client come back.
+	 */
+	if (state->has_twin || lp_clustering()) {
+		tdb_flags |= TDB_CLEAR_IF_FIRST;
+	}
+
+	/*
+	 * A transaction in the twin waits for the disk with fdatasync, and
+	 * where the tdb is mapped each time with msync again, so that it takes
+	 * twice as long. db_open() cannot be told not to map it, since it wants
+	 * the robust mutexes. Only db_open() can join an smbd that still runs
+	 * with an earlier build of this module, which has them.
+	 */
+	if (state->has_twin && !state->has_copies) {
+		db = db_open_tdb(state,
+				 path,
+				 OPEN_STATE_DB_CHAINS,
+				 tdb_flags | TDB_NOMMAP,
+				 open_flags,
+				 0600,
+				 order,
+				 db_flags);
+	}
+	if (db == NULL) {
+		db = db_open(state,
+			     path,
+			     OPEN_STATE_DB_CHAINS,
+			     tdb_flags,
+			     open_flags,
+			     0600,
+			     order,
+			     db_flags);
+	}
+	return db;
+}
+
 NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 			 struct open_state **_state)
 {
@@ -367,7 +428,6 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 	struct db_context *backend = NULL;
 	struct server_id self = messaging_server_id(msg_ctx);
 	uint64_t db_flags = samba_compat_twin_db_flags();
-	int tdb_flags = TDB_DEFAULT | TDB_INCOMPATIBLE_HASH | TDB_SEQNUM;
 	char *path = NULL;
 	NTSTATUS status;
 
@@ -387,31 +447,9 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 		goto fail;
 	}
 
-	/*
-	 * With a twin on disk, or CTDB, records come back when the first
-	 * process opens the database. Without, they must stay: the last
-	 * client's smbd may have gone, and the client come back.
-	 */
 	state->has_twin = (db_flags != 0);
 	state->has_copies = state->has_twin && lp_clustering();
-	if (state->has_twin || lp_clustering()) {
-		tdb_flags |= TDB_CLEAR_IF_FIRST;
-	}
-
-	/*
-	 * No place in Samba's lock order would do: a close comes with the
-	 * byte-range locks' record locked (2), and a store with a twin in a
-	 * cluster locks g_lock's (3). Under ours nothing is locked but by its
-	 * own store.
-	 */
-	backend = db_open(state,
-			  path,
-			  0,
-			  tdb_flags,
-			  O_RDWR | O_CREAT,
-			  0600,
-			  DBWRAP_LOCK_ORDER_NONE,
-			  db_flags);
+	backend = open_state_open(state, path, db_flags);
 	if (backend == NULL) {
 		status = map_nt_error_from_unix(errno);
 		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));

@@ -23,6 +23,8 @@ DATABASE = 'udf_open_state.tdb'
 # such a database.
 TWIN_HEADER = 16
 OPEN_FLAGS = tdb.CLEAR_IF_FIRST | tdb.INCOMPATIBLE_HASH | tdb.SEQNUM
+# TDB_MUTEX_LOCKING of tdb.h, which the module tdb does not name.
+MUTEX_LOCKING = 4096
 # The header that Samba puts before a record with watchers: none of them.
 NO_WATCHERS = bytes(4)
 
@@ -328,6 +330,34 @@ def check_unstored(tap, place):
     place.stop()
 
 
+def check_joined(tap, place):
+    """The database as an earlier build of the module, which an smbd still
+    runs with, has opened it: mapped, and with mutexes."""
+    lock = os.path.join(place.home, 'lock')
+    os.makedirs(lock, exist_ok=True)
+    program = ('import os,sys,tdb\n'
+               'd=tdb.open(sys.argv[1],0,int(sys.argv[2]),'
+               'os.O_RDWR|os.O_CREAT)\n'
+               'print("open",flush=True)\nsys.stdin.read()\n')
+    with subprocess.Popen(['/usr/bin/python3', '-c', program,
+                           os.path.join(lock, DATABASE),
+                           str(OPEN_FLAGS | MUTEX_LOCKING)],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as other:
+        tap.equal(other.stdout.readline(), 'open\n', 'joined: it is open')
+        server = place.start()
+        place.fill('joined')
+        client = durable.Client(server, 'udf')
+        handle = client.open_durable('joined', persistent=True)
+        tap.equal(handle.purge(wire.ENABLED), wire.SUCCESS, 'joined: counted')
+        cases.kill_and_wait(cases.smbd_of(server, client))
+        client, handle = cases.reclaim(client, server, handle)
+        tap.equal(cases.take_all(handle), 1, 'joined: reclaimed')
+        handle.close()
+        client.disconnect()
+        other.stdin.close()
+
+
 def check_record(tap, place, server, persistent):
     """Records that a newer release wrote, or that are damaged."""
     for name, damage in (
@@ -473,11 +503,13 @@ def main():
         tap.equal(rig.panics(server), [], 'no smbd crashed')
     if persistent:
         with cases.Place(True) as place:
-            # A mutex in memory is not for this process to take.
-            server = place.start(f'dbwrap_tdb_mutexes:{DATABASE} = no')
+            server = place.start()
             check_record(tap, place, server, True)
             check_damaged_away(tap, place, server)
             tap.equal(rig.panics(server), [], 'records: no smbd crashed')
+    if persistent:
+        with cases.Place(True) as place:
+            check_joined(tap, place)
     with cases.Place(persistent) as place:
         check_unstored(tap, place)
     return tap.done()

@@ -22,6 +22,9 @@ from samba.samba3 import param
 
 MODE = 0o644
 
+# One line at a time.
+SAYING = threading.Lock()
+
 
 def connect(conf, host, port, user, share):
     settings = LoadParm()
@@ -42,7 +45,8 @@ def append(connection, handle, text):
                          offset=libsmb.VFS_PWRITE_APPEND_OFFSET)
     except NTSTATUSError as error:
         status = error.args[0]
-    print(f'{text} {status & 0xFFFFFFFF:08x}', flush=True)
+    with SAYING:
+        print(f'{text} {status & 0xFFFFFFFF:08x}', flush=True)
 
 
 def main():

@@ -126,6 +126,9 @@ static uint32_t away_open_look(struct away_file *file,
 	if (away_msec < timeout) {
 		return timeout - away_msec + AWAY_LOOK_MSEC;
 	}
+	if (handle == SAMBA_COMPAT_HANDLE_BUSY) {
+		return AWAY_AGAIN_MSEC;
+	}
 	if (handle == SAMBA_COMPAT_HANDLE_KEPT) {
 		become_root();
 		given_up = samba_compat_give_up_handle(owner->persistent_id);

@@ -4,15 +4,10 @@
  */
 #include "open_record.h"
 #include "open_record_ndr.h"
+#include "samba_compat.h"
 #include "librpc/gen_ndr/ndr_misc.h"
 #include "serverid.h"
 #include "lib/util/server_id.h"
-
-/*
- * What smbd's scavenger, which times a handle out, may be late. An entry must
- * not be given up while its handle can still be reclaimed.
- */
-#define OPEN_RECORD_GRACE_MSEC 2000
 
 /* NTTIME counts 100 ns. */
 #define NTTIME_PER_MSEC 10000
@@ -84,7 +79,7 @@ static bool open_record_is_overdue(const struct udf_open_entry0 *entry,
 				   NTTIME booted)
 {
 	uint64_t kept_msec = (uint64_t)entry->timeout_msec +
-			     OPEN_RECORD_GRACE_MSEC;
+			     SAMBA_COMPAT_GONE_GRACE_MSEC;
 
 	if ((entry->flags & UDF_OPEN_PERSISTENT) == 0 &&
 	    entry->disconnect_time < booted)

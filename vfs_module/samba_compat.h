@@ -139,10 +139,24 @@ samba_compat_is_persistent(const samba_compat_open_global *global)
 	SMB_VFS_NEXT_RENAMEAT(h, src_dirfsp, src, dst_dirfsp, dst)
 #endif
 
+/*
+ * How long after its time-out an open that nobody has is taken for gone though
+ * smbd was not asked. Where it can be asked that is only for an open that
+ * smbd's database has lost: clocks differ between nodes, and are set, and an
+ * entry that goes before its handle would be missed by the client that
+ * reclaims it. Elsewhere it is what smbd's own timer may be late.
+ */
+#ifdef HAVE_SMBXSRV_OPEN_GLOBAL
+#define SAMBA_COMPAT_GONE_GRACE_MSEC 600000
+#else
+#define SAMBA_COMPAT_GONE_GRACE_MSEC 2000
+#endif
+
 /* Does smbd still keep a durable handle that nobody has? */
 enum samba_compat_handle {
 	SAMBA_COMPAT_HANDLE_KEPT,
 	SAMBA_COMPAT_HANDLE_GONE,
+	SAMBA_COMPAT_HANDLE_BUSY, /* its database does not tell now */
 	SAMBA_COMPAT_HANDLE_UNKNOWN, /* this Samba cannot be asked */
 };
 
@@ -162,7 +176,7 @@ samba_compat_ask_handle(uint64_t persistent_id, const struct GUID *create_guid)
 	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
 		result = SAMBA_COMPAT_HANDLE_GONE;
 	} else if (!NT_STATUS_IS_OK(status)) {
-		result = SAMBA_COMPAT_HANDLE_UNKNOWN;
+		result = SAMBA_COMPAT_HANDLE_BUSY;
 	} else if (!GUID_equal(&global->create_guid, create_guid)) {
 		/* The number was given out again. */
 		result = SAMBA_COMPAT_HANDLE_GONE;

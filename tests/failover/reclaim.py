@@ -34,6 +34,9 @@ REVISION_MISMATCH = 0xC0000059
 # which of them says that nobody has it.
 FLAGS_AT = 24 + 64
 DISCONNECTED = 0x80
+DISCONNECT_TIME_AT = FLAGS_AT + 8
+# More than the time-out of a handle whose client asked for none (60).
+LATE_SECONDS = 300
 
 # The time-out of an open whose record is damaged meanwhile.
 AWAY_SECONDS = 4
@@ -449,6 +452,40 @@ def check_damaged_away(tap, place, server):
     client.disconnect()
 
 
+def check_clock(tap, place, server):
+    """The clock is set, or another node's is another: by it the time-out of an
+    open that nobody has is over, by smbd's it is not."""
+    place.fill('clock')
+    client = durable.Client(server, 'udf')
+    handle = client.open_durable('clock', persistent=True, lease=False)
+    other, other_handle = open_other(server, 'clock')
+    database = tdb.open(os.path.join(place.home, 'lock', DATABASE), 0,
+                        OPEN_FLAGS, os.O_RDWR)
+    before = set(database.keys())
+    statuses = [handle.purge(wire.ENABLED) for _ in range(2)]
+    tap.equal(statuses, [wire.SUCCESS] * 2, 'clock: two brackets')
+    key, = set(database.keys()) - before
+    client.disconnect()
+    tap.result(rig.wait_until(lambda: is_stamped(database[key])),
+               'clock: the connection has ended')
+    record = bytearray(database[key])
+    at = TWIN_HEADER + len(NO_WATCHERS) + DISCONNECT_TIME_AT
+    then, = struct.unpack_from('<Q', record, at)
+    struct.pack_into('<Q', record, at, then - LATE_SECONDS * 10000000)
+    database[key] = bytes(record)
+    statuses = [other_handle.purge(action)
+                for action in (wire.ENABLED, wire.DISABLED)]
+    tap.equal(statuses, [wire.SUCCESS] * 2, 'clock: another client counts')
+    tap.equal(other_handle.set_end_of_file(100), wire.PURGE_FAILED,
+              'clock: the open that nobody has counts still')
+    client, handle = cases.reclaim(client, server, handle)
+    tap.equal(cases.take_all(handle), 2, 'clock: and has its count')
+    handle.close()
+    database.close()
+    other.disconnect()
+    client.disconnect()
+
+
 def is_stamped(record):
     """Has its one open the flag of those that nobody has?"""
     at = TWIN_HEADER + len(NO_WATCHERS) + FLAGS_AT
@@ -506,6 +543,7 @@ def main():
             server = place.start()
             check_record(tap, place, server, True)
             check_damaged_away(tap, place, server)
+            check_clock(tap, place, server)
             tap.equal(rig.panics(server), [], 'records: no smbd crashed')
     if persistent:
         with cases.Place(True) as place:

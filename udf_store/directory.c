@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "bytes.h"
 #include "directory_data.h"
 #include "file.h"
 #include "state.h"
@@ -85,6 +86,23 @@ void udf_directory_free(struct udf_directory *directory)
 	free(directory);
 }
 
+size_t udf_directory_footprint(const struct udf_directory *directory)
+{
+	size_t bytes = sizeof(*directory);
+
+	if (directory == NULL) {
+		return 0;
+	}
+	bytes += directory->capacity;
+	bytes += directory->index.entry_capacity *
+		 sizeof(*directory->index.entries);
+	bytes += directory->index.bucket_count *
+		 sizeof(*directory->index.buckets);
+	bytes += directory->duplicates.capacity *
+		 sizeof(*directory->duplicates.offsets);
+	return bytes;
+}
+
 static struct udf_directory *directory_alloc(void)
 {
 	struct udf_directory *directory = calloc(1, sizeof(*directory));
@@ -120,7 +138,10 @@ static int fid_next(const struct udf_directory *directory, uint32_t *offset,
 {
 	while (*offset < directory->size &&
 	       directory->size - *offset >= UDF_FID_LEN) {
-		int size = fid_at(directory, *offset, fid);
+		/* Mostly it is none at the first look, where there is none. */
+		bool may_be = get_le16(&directory->data[*offset]) ==
+			      UDF_TAG_FID;
+		int size = may_be ? fid_at(directory, *offset, fid) : 0;
 
 		if (size > 0) {
 			return size;
@@ -279,6 +300,10 @@ static int directory_read(struct udf_node *node, struct udf_directory **result)
 			  node->fs->info->block_size;
 	if (node->size > DIRECTORY_SIZE_MAX || node->size > partition_bytes) {
 		return -EFBIG;
+	}
+	ret = udf_node_claim_memory(node, (size_t)node->size);
+	if (ret < 0) {
+		return ret;
 	}
 	directory = directory_alloc();
 	if (directory == NULL) {
@@ -1037,14 +1062,24 @@ bool udf_directory_is_empty(const struct udf_node *node)
 
 /* Is this the FID that the index has for its name? */
 static bool fid_is_shown(const struct udf_directory *directory,
-			 uint32_t offset)
+			 uint32_t offset, const struct udf_fid *fid)
 {
-	for (size_t i = 0; i < directory->duplicates.count; i++) {
-		if (directory->duplicates.offsets[i] == offset) {
-			return false;
-		}
+	const struct udf_name_entry *e = NULL;
+	uint32_t position = UDF_NO_ENTRY;
+	char name[UDF_SHOWN_NAME_MAX];
+	uint32_t hash = 0;
+
+	/* Not by the list of the others: a damaged directory can have more of
+	 * them than anybody could wait for. */
+	if (directory->duplicates.count == 0) {
+		return true;
 	}
-	return true;
+	fid_shown_name(fid, name);
+	hash = udf_name_hash(name);
+	do {
+		e = udf_name_index_next(&directory->index, hash, &position);
+	} while (e != NULL && e->offset != offset);
+	return e != NULL;
 }
 
 int udf_directory_next(struct udf_node *node, uint64_t *position,
@@ -1067,7 +1102,8 @@ int udf_directory_next(struct udf_node *node, uint64_t *position,
 		*position = offset + (uint32_t)length;
 		if ((fid.characteristics &
 		     (UDF_FID_DELETED | UDF_FID_PARENT)) == 0 &&
-		    fid.name_length > 0 && fid_is_shown(directory, offset)) {
+		    fid.name_length > 0 &&
+		    fid_is_shown(directory, offset, &fid)) {
 			entry_fill(node, offset, &fid, entry);
 			return 0;
 		}

@@ -43,6 +43,8 @@ int udf_directory_load(struct udf_node *node);
 /* The same by one who has the lock for writing. */
 int udf_directory_load_locked(struct udf_node *node);
 void udf_directory_free(struct udf_directory *directory);
+/* Bytes of memory that it takes, about; 0 of NULL. */
+size_t udf_directory_footprint(const struct udf_directory *directory);
 
 /* Make an empty one in a new node: the parent's FID alone. */
 int udf_directory_init(struct udf_node *node, const struct udf_node *parent);

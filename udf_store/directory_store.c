@@ -21,7 +21,9 @@ static void undo_removals(const struct udf_directory *directory,
 	for (size_t i = 0; i < directory->removed.count; i++) {
 		const struct removed_fid *r = &directory->removed.items[i];
 
-		if (stage == UDF_STAGE_REPLACED && r->replaced) {
+		if ((stage == UDF_STAGE_REPLACED && r->replaced) ||
+		    r->offset + FID_HEAD <= from ||
+		    r->offset >= from + length) {
 			continue;
 		}
 		for (uint32_t k = 0; k < FID_HEAD; k++) {

@@ -305,7 +305,7 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	fs->read_only = fs->info->read_only;
 	locks_init(fs);
 	udf_commit_init(fs);
-	ret = udf_node_cache_init(&fs->cache);
+	ret = udf_node_cache_init(&fs->cache, options->metadata_limit);
 	if (ret < 0) {
 		goto fail;
 	}

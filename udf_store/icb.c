@@ -237,6 +237,12 @@ static int aeds_add(struct ad_walk *walk, enum udf_ad_form form)
 			break;
 		}
 		ret = udf_run_list_add(&walk->node->aeds, lbn, 1);
+		if (ret == 0) {
+			ret = udf_node_claim_memory(
+				walk->node,
+				aed.ad_length / udf_ad_size(form) *
+					sizeof(struct udf_extent));
+		}
 		if (ret < 0) {
 			break;
 		}

@@ -3,23 +3,49 @@
  * A directory's index of names. See name_index.h.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 
 #include "name_index.h"
 
 #define BUCKETS_MIN 16u
 #define SET_MIN 64u
 
+/* 2^31 - 1, a prime. */
+#define HASH_FIELD INT32_MAX
+
+static uint64_t hash_point;
+static pthread_once_t hash_point_chosen = PTHREAD_ONCE_INIT;
+
+static void choose_hash_point(void)
+{
+	uint64_t point = 0;
+
+	if (getrandom(&point, sizeof(point), 0) != sizeof(point)) {
+		point = (uint64_t)time(NULL);
+	}
+	hash_point = 2 + point % (HASH_FIELD - 2);
+}
+
+/*
+ * The polynomial of the name's bytes over a field, at a point that is this
+ * process's secret. Else a client could make up names that collide, and each
+ * of them makes all lookups in their directory slower. Two names of n bytes
+ * collide for no more than n of 2^31 points.
+ */
 uint32_t udf_name_hash(const char *name)
 {
-	uint32_t hash = 2166136261u;
+	uint64_t hash = 0;
 
+	pthread_once(&hash_point_chosen, choose_hash_point);
 	for (const char *p = name; *p != '\0'; p++) {
-		hash ^= (uint8_t)*p;
-		hash *= 16777619u;
+		hash = (hash * hash_point + (uint8_t)*p) % HASH_FIELD;
 	}
-	return hash ^ (hash >> 15);
+	/* 0 has no place in a set. */
+	return (uint32_t)hash + 1;
 }
 
 static uint32_t *buckets_alloc(uint32_t count)

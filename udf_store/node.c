@@ -6,13 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "directory.h"
 #include "node.h"
 #include "state.h"
 
-/* Nodes without references that are kept. */
+/* Nodes without references that are kept, and the memory they may take. */
 #define IDLE_MAX 2048u
+#define IDLE_BYTES_MAX (64u * 1024u * 1024u)
+
+/* The limit of memory for all nodes is no lower on any machine. */
+#define LIMIT_MIN ((size_t)256 * 1024 * 1024)
 
 /* Unique ids below are not a file's (UDF 3.2.1.1); we use one for the root. */
 #define UNIQUE_ID_FIRST 16u
@@ -21,10 +26,26 @@
 /* Inode numbers that we make up for files without a unique id of their own. */
 #define MADE_UP_INO (1ULL << 62)
 
-int udf_node_cache_init(struct udf_node_cache *cache)
+static size_t default_limit(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+	long page_bytes = sysconf(_SC_PAGESIZE);
+	uint64_t limit = 0;
+
+	if (pages > 0 && page_bytes > 0) {
+		limit = (uint64_t)pages / 4 * (uint64_t)page_bytes;
+	}
+	if (limit > SIZE_MAX / 2) {
+		limit = SIZE_MAX / 2;
+	}
+	return limit > LIMIT_MIN ? (size_t)limit : LIMIT_MIN;
+}
+
+int udf_node_cache_init(struct udf_node_cache *cache, size_t limit)
 {
 	*cache = (struct udf_node_cache){
 		.bucket_count = UDF_NODE_BUCKETS_MIN,
+		.limit = limit != 0 ? limit : default_limit(),
 	};
 	cache->buckets = calloc(cache->bucket_count, sizeof(struct udf_node *));
 	cache->ino_buckets = calloc(cache->bucket_count,
@@ -161,6 +182,8 @@ static void cache_remove(struct udf_node_cache *cache, struct udf_node *node)
 	}
 	*p = node->hash_next;
 	cache->node_count--;
+	cache->footprint -= node->footprint;
+	node->footprint = 0;
 
 	p = &cache->ino_buckets[bucket_of(cache, node->ino)];
 	while (*p != NULL && *p != node) {
@@ -221,6 +244,7 @@ static void idle_remove(struct udf_node_cache *cache, struct udf_node *node)
 	node->idle_next = NULL;
 	node->is_idle = false;
 	cache->idle_count--;
+	cache->idle_footprint -= node->footprint;
 }
 
 static void idle_append(struct udf_node_cache *cache, struct udf_node *node)
@@ -235,6 +259,83 @@ static void idle_append(struct udf_node_cache *cache, struct udf_node *node)
 	cache->idle_last = node;
 	node->is_idle = true;
 	cache->idle_count++;
+	cache->idle_footprint += node->footprint;
+}
+
+/* Count the memory of a node that nobody else uses now, and that is not on
+ * the list of idle ones. */
+static void account(struct udf_node_cache *cache, struct udf_node *node)
+{
+	size_t bytes = sizeof(*node) + node->ea_length + node->chain.length;
+
+	bytes += node->map.capacity * sizeof(*node->map.extents);
+	bytes += node->embedded ? (size_t)node->size : 0;
+	bytes += udf_directory_footprint(node->directory);
+	cache->footprint += bytes;
+	cache->footprint -= node->footprint;
+	node->footprint = bytes;
+}
+
+/*
+ * Take idle nodes out of the cache until they are no more than this. Returns
+ * a list of them, by hash_next, to be freed without the lock.
+ */
+static struct udf_node *evict(struct udf_node_cache *cache, size_t count,
+			      size_t bytes)
+{
+	struct udf_node *evicted = NULL;
+
+	while (cache->idle_first != NULL && (cache->idle_count > count ||
+					     cache->idle_footprint > bytes)) {
+		struct udf_node *node = cache->idle_first;
+
+		idle_remove(cache, node);
+		cache_remove(cache, node);
+		node->hash_next = evicted;
+		evicted = node;
+	}
+	return evicted;
+}
+
+static void free_evicted(struct udf_node *evicted)
+{
+	while (evicted != NULL) {
+		struct udf_node *next = evicted->hash_next;
+
+		udf_node_free(evicted);
+		evicted = next;
+	}
+}
+
+int udf_node_claim_memory(struct udf_node *node, size_t bytes)
+{
+	struct udf_node_cache *cache = &node->fs->cache;
+	struct udf_node *evicted = NULL;
+	bool tell = false;
+	int ret = 0;
+
+	pthread_mutex_lock(&cache->lock);
+	if (bytes > cache->limit || cache->footprint > cache->limit - bytes) {
+		evicted = evict(cache, 0, 0);
+	}
+	if (bytes > cache->limit || cache->footprint > cache->limit - bytes) {
+		ret = -ENOMEM;
+		tell = !cache->told_limit;
+		cache->told_limit = true;
+	} else {
+		cache->footprint += bytes;
+		node->footprint += bytes;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	free_evicted(evicted);
+	if (tell) {
+		udf_volume_log(node->fs->volume, UDF_LOG_ERROR,
+			       "the directories and files in use take %zu MiB "
+			       "of memory, the limit: no more are opened; see "
+			       "--metadata-memory",
+			       cache->limit >> 20);
+	}
+	return ret;
 }
 
 static struct udf_node *node_alloc(struct udf_fs *fs, uint32_t lbn)
@@ -302,6 +403,7 @@ int udf_node_get(struct udf_fs *fs, uint32_t lbn, struct udf_node **result)
 		node = NULL;
 	} else {
 		cache_number(cache, node);
+		account(cache, node);
 	}
 	pthread_cond_broadcast(&cache->loaded);
 	pthread_mutex_unlock(&cache->lock);
@@ -331,18 +433,13 @@ void udf_node_put(struct udf_node *node, uint64_t count)
 			node->orphan_next = cache->orphans;
 			cache->orphans = node;
 		} else {
+			account(cache, node);
 			idle_append(cache, node);
 		}
 	}
-	if (cache->idle_count > IDLE_MAX) {
-		evicted = cache->idle_first;
-		idle_remove(cache, evicted);
-		cache_remove(cache, evicted);
-	}
+	evicted = evict(cache, IDLE_MAX, IDLE_BYTES_MAX);
 	pthread_mutex_unlock(&cache->lock);
-	if (evicted != NULL) {
-		udf_node_free(evicted);
-	}
+	free_evicted(evicted);
 }
 
 struct udf_node *udf_node_next_orphan(struct udf_fs *fs)

@@ -62,6 +62,7 @@ struct udf_node {
 	int load_error;
 	uint64_t ino;
 	struct udf_node *ino_next;
+	size_t footprint; /* bytes of memory that were counted for it */
 
 	/* Protects what follows; changed only inside an operation (fs.h). */
 	pthread_rwlock_t lock;
@@ -145,10 +146,15 @@ struct udf_node_cache {
 	struct udf_node *idle_first; /* least recently used */
 	struct udf_node *idle_last;
 	size_t idle_count;
+	size_t footprint; /* bytes of memory of all nodes, about */
+	size_t idle_footprint;
+	size_t limit; /* bytes, of what is read from the medium */
+	bool told_limit; /* the log says that it was reached */
 	struct udf_node *orphans; /* unlinked, last reference gone */
 };
 
-int udf_node_cache_init(struct udf_node_cache *cache);
+/* limit: of the memory for nodes, in bytes; 0: a quarter of the machine's. */
+int udf_node_cache_init(struct udf_node_cache *cache, size_t limit);
 /* All nodes are freed; none may be in use. */
 void udf_node_cache_destroy(struct udf_node_cache *cache);
 
@@ -246,6 +252,13 @@ struct udf_ad udf_node_part_recorded(const struct udf_volume_info *info,
 /* Where blocks for the node's data come from: those of a directory are
  * metadata. */
 struct udf_space *udf_node_data_space(struct udf_node *node);
+
+/*
+ * Before so many bytes of memory are taken for what the medium says of the
+ * node. A few blocks of it can say more than any machine has memory for.
+ * -ENOMEM: it is beyond the limit; said so in the log once.
+ */
+int udf_node_claim_memory(struct udf_node *node, size_t bytes);
 
 /* Fill in a node from the ICB at its block (icb.c). */
 int udf_node_load(struct udf_node *node);

@@ -33,6 +33,7 @@ struct settings {
 	bool debug;
 	bool read_only;
 	bool no_defect_management;
+	size_t metadata_limit; /* bytes; 0: the default */
 	char *fuse_options; /* for -o, comma separated; ours to free */
 	char *image;
 	char *mountpoint;
@@ -51,11 +52,14 @@ static const char usage_text[] =
 	"\n"
 	"  -f, --foreground         stay in the foreground\n"
 	"  -d, --debug              print FUSE requests; implies -f\n"
-	"  -o OPTION[,OPTION]...    mount options: ro, no-defect-management, and\n"
-	"                           FUSE's own\n"
+	"  -o OPTION[,OPTION]...    mount options: ro, no-defect-management,\n"
+	"                           metadata-memory=MIB, and FUSE's own\n"
 	"      --read-only          write nothing at all; same as -o ro\n"
 	"      --no-defect-management\n"
 	"                           neither verify writes nor relocate\n"
+	"      --metadata-memory=MIB\n"
+	"                           for directories and files in use; a quarter\n"
+	"                           of the machine's memory if not given\n"
 	"  -h, --help               this text\n"
 	"      --version            which version this is\n"
 	"\n"
@@ -100,11 +104,31 @@ static void option_add(struct settings *settings, const char *option)
 	settings->fuse_options = joined;
 }
 
-/* Mount options: those that are ours, the rest for FUSE. */
-static void options_parse(struct settings *settings, char *options)
+static int metadata_memory_parse(struct settings *settings, const char *text)
 {
+	char *end = NULL;
+	unsigned long long mib = 0;
+
+	errno = 0;
+	mib = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 ||
+	    mib == 0 || mib > SIZE_MAX >> 20) {
+		fprintf(stderr,
+			"udfd: metadata-memory is a number of MiB, not '%s'\n",
+			text);
+		return -EINVAL;
+	}
+	settings->metadata_limit = (size_t)mib << 20;
+	return 0;
+}
+
+/* Mount options: those that are ours, the rest for FUSE. */
+static int options_parse(struct settings *settings, char *options)
+{
+	static const char memory[] = "metadata-memory=";
 	char *rest = NULL;
 	char *option = strtok_r(options, ",", &rest);
+	int ret = 0;
 
 	while (option != NULL) {
 		if (strcmp(option, "ro") == 0) {
@@ -112,11 +136,18 @@ static void options_parse(struct settings *settings, char *options)
 		} else if (strcmp(option, "no-defect-management") == 0) {
 			/* In /etc/fstab there are no other options. */
 			settings->no_defect_management = true;
+		} else if (strncmp(option, memory, strlen(memory)) == 0) {
+			ret = metadata_memory_parse(settings,
+						    &option[strlen(memory)]);
 		} else if (strcmp(option, "rw") != 0) {
 			option_add(settings, option);
 		}
+		if (ret < 0) {
+			return ret;
+		}
 		option = strtok_r(NULL, ",", &rest);
 	}
+	return 0;
 }
 
 static int settings_parse(struct settings *settings, int argc, char **argv)
@@ -124,6 +155,7 @@ static int settings_parse(struct settings *settings, int argc, char **argv)
 	enum {
 		OPTION_READ_ONLY = 256,
 		OPTION_NO_DEFECT_MANAGEMENT,
+		OPTION_METADATA_MEMORY,
 		OPTION_VERSION,
 	};
 	static const struct option options[] = {
@@ -133,6 +165,8 @@ static int settings_parse(struct settings *settings, int argc, char **argv)
 		{ "read-only", no_argument, NULL, OPTION_READ_ONLY },
 		{ "no-defect-management", no_argument, NULL,
 		  OPTION_NO_DEFECT_MANAGEMENT },
+		{ "metadata-memory", required_argument, NULL,
+		  OPTION_METADATA_MEMORY },
 		{ "version", no_argument, NULL, OPTION_VERSION },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -154,7 +188,14 @@ static int settings_parse(struct settings *settings, int argc, char **argv)
 			puts("udfd (vfs_udf) " UDF_VERSION);
 			exit(0);
 		case 'o':
-			options_parse(settings, optarg);
+			if (options_parse(settings, optarg) < 0) {
+				return -EINVAL;
+			}
+			break;
+		case OPTION_METADATA_MEMORY:
+			if (metadata_memory_parse(settings, optarg) < 0) {
+				return -EINVAL;
+			}
 			break;
 		case OPTION_READ_ONLY:
 			settings->read_only = true;
@@ -352,6 +393,7 @@ int main(int argc, char **argv)
 	}
 	options.read_only = settings.read_only;
 	options.no_defect_management = settings.no_defect_management;
+	options.metadata_limit = settings.metadata_limit;
 	options.log_private = settings.image;
 	ret = udf_fs_mount(settings.image, &options, &fs);
 	if (ret < 0) {

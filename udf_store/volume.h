@@ -38,6 +38,9 @@ struct udf_volume_options {
 	bool repair;
 	uint32_t block_size;	   /* bytes; 0: find out */
 	size_t verify_limit;	   /* bytes kept until verified; 0: default */
+	/* Bytes of memory for directories and files in use, of who mounts it
+	 * (fs.h); 0: a quarter of the machine's. */
+	size_t metadata_limit;
 	udf_log_fn log;		   /* NULL: stderr */
 	void *log_private;
 };

@@ -63,6 +63,32 @@ bool mapped_setup(struct torture_context *tctx, struct mapped_file *file,
 	return true;
 }
 
+bool mapped_wait_closed(struct torture_context *tctx,
+			struct mapped_file *file)
+{
+	struct timeval start = timeval_current();
+	/* Not to be had together with an open for writing. */
+	struct smb2_create io = {
+		.in.desired_access = SEC_FILE_READ_DATA,
+		.in.file_attributes = FILE_ATTRIBUTE_NORMAL,
+		.in.share_access = NTCREATEX_SHARE_ACCESS_READ,
+		.in.create_disposition = NTCREATEX_DISP_OPEN,
+		.in.impersonation_level = SMB2_IMPERSONATION_IMPERSONATION,
+		.in.fname = FNAME,
+	};
+	NTSTATUS status = NT_STATUS_SHARING_VIOLATION;
+
+	while (NT_STATUS_EQUAL(status, NT_STATUS_SHARING_VIOLATION) &&
+	       timeval_elapsed(&start) * 1000 < CLOSED_MSEC)
+	{
+		udf_serve(tctx, 10);
+		status = smb2_create(file->scanner, tctx, &io);
+	}
+	torture_assert_ntstatus_ok(tctx, status, "the writer is gone");
+	udf_close(file->scanner, &io.out.file.handle);
+	return true;
+}
+
 void mapped_teardown(struct mapped_file *file)
 {
 	udf_unmap(file->mapping);

@@ -18,6 +18,9 @@
 #define HELD_MSEC 300
 #define RELEASE_MSEC 5000
 
+/* What the server may take to know that a connection is lost. */
+#define CLOSED_MSEC 20000
+
 #define WRITE_OFFSET 8192
 #define WRITE_LENGTH 4096
 
@@ -43,6 +46,13 @@ struct mapped_file {
 bool mapped_setup(struct torture_context *tctx, struct mapped_file *file,
 		  struct smb2_tree *scanner, struct smb2_tree *writer,
 		  const char **reason);
+
+/*
+ * The writer's connection is lost: wait until the server knows, and has closed
+ * its open. False: it does not; the test's result is set.
+ */
+bool mapped_wait_closed(struct torture_context *tctx,
+			struct mapped_file *file);
 
 /* Whose trees are NULL meanwhile is taken for gone. */
 void mapped_teardown(struct mapped_file *file);

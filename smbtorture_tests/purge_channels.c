@@ -432,7 +432,10 @@ static bool test_all_lost(struct torture_context *tctx, struct smb2_tree *tree,
 	if (!ret) {
 		goto done;
 	}
-	udf_serve(tctx, HELD_MSEC);
+	ret = mapped_wait_closed(tctx, &c.file);
+	if (!ret) {
+		goto done;
+	}
 	ret = check_never_written(tctx, &c);
 done:
 	mapped_teardown(&c.file);

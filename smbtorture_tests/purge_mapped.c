@@ -682,7 +682,10 @@ static bool test_held_writer_disconnect(struct torture_context *tctx,
 	}
 	TALLOC_FREE(tree2);
 	file.writer = NULL;
-	udf_serve(tctx, HELD_MSEC);
+	ret = mapped_wait_closed(tctx, &file);
+	if (!ret) {
+		goto done;
+	}
 	CHECK_CONTENT(tctx, &file, false);
 
 	status = udf_set_purge(tree, file.scan, DISABLED);

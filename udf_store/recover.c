@@ -82,6 +82,12 @@ static void mark_used(struct walk *walk, uint32_t lbn, uint64_t count)
 		uint8_t *byte = &used[(lbn + i) / 8];
 		uint8_t bit = (uint8_t)(1u << ((lbn + i) % 8));
 
+		if (bit == 1 && *byte == 0 && count - i >= 8 &&
+		    limit - (lbn + i) >= 8) {
+			*byte = UINT8_MAX;
+			i += 7;
+			continue;
+		}
 		walk->shared += (*byte & bit) != 0;
 		*byte |= bit;
 	}

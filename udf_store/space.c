@@ -353,6 +353,35 @@ static struct udf_space *space_of(struct udf_space *space, uint32_t lbn)
 	return space;
 }
 
+/*
+ * 64 blocks of a chunk at once, if they all change: a large file comes and
+ * goes with nothing else going on. False: by the block.
+ */
+static bool word_mark(struct udf_space *space, struct udf_space_chunk *chunk,
+		      uint64_t bit, uint32_t count, bool is_free)
+{
+	uint8_t *word = &chunk->bytes[bit / 8];
+
+	if (bit % 64 != 0 || count < 64 ||
+	    bit / 8 + 8 > space->chunk_bytes ||
+	    get_le64(word) != (is_free ? 0 : UINT64_MAX)) {
+		return false;
+	}
+	if (!is_free && space->free_blocks < 64) {
+		return false;
+	}
+	memset(word, is_free ? 0xFF : 0, 8);
+	chunk->dirty[bit / 8 / space->info->block_size] = true;
+	if (is_free) {
+		chunk->free += 64;
+		space->free_blocks += 64;
+	} else {
+		chunk->free -= 64;
+		space->free_blocks -= 64;
+	}
+	return true;
+}
+
 int udf_space_mark(struct udf_space *space, uint32_t lbn, uint32_t count,
 		    bool is_free)
 {
@@ -368,6 +397,11 @@ int udf_space_mark(struct udf_space *space, uint32_t lbn, uint32_t count,
 			return ret;
 		}
 		chunk = &space->chunks[index];
+		if (word_mark(space, chunk, bit, count, is_free)) {
+			lbn += 64;
+			count -= 64;
+			continue;
+		}
 		if (udf_space_bit(chunk->bytes, bit) != is_free) {
 			chunk->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
 			chunk->dirty[bit / 8 / block_size] = true;

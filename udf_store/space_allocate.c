@@ -38,6 +38,13 @@ static uint32_t chunk_find_run(const struct udf_space *space, uint32_t index,
 	*found = lbn;
 	while (lbn < end && length < limit &&
 	       udf_space_bit(chunk->bytes, bit)) {
+		if (bit % 64 == 0 && end - lbn >= 64 && limit - length >= 64 &&
+		    get_le64(&chunk->bytes[bit / 8]) == UINT64_MAX) {
+			lbn += 64;
+			bit += 64;
+			length += 64;
+			continue;
+		}
 		lbn++;
 		bit++;
 		length++;

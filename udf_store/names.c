@@ -649,6 +649,9 @@ static int exchange_locked(struct rename *r)
 	}
 	directory_moved(r->source, r->from, r->to);
 	directory_moved(r->target, r->to, r->from);
+	/* As when one takes the other's place: that one may go next. */
+	r->source->replaces = true;
+	r->target->replaces = true;
 	r->source->attribute = udf_node_now();
 	r->target->attribute = r->source->attribute;
 	udf_commit_dirty(r->source);

@@ -262,14 +262,17 @@ static void idle_append(struct udf_node_cache *cache, struct udf_node *node)
 	cache->idle_footprint += node->footprint;
 }
 
-/* Count the memory of a node that nobody else uses now, and that is not on
- * the list of idle ones. */
+/*
+ * Count the memory of a node that nobody else uses now, and that is not on
+ * the list of idle ones: what can be out of proportion. All else is less than
+ * its ICB's block, and the kernel, which remembers the node, lets go of it
+ * when memory is short.
+ */
 static void account(struct udf_node_cache *cache, struct udf_node *node)
 {
-	size_t bytes = sizeof(*node) + node->ea_length + node->chain.length;
+	size_t bytes = node->chain.length;
 
 	bytes += node->map.capacity * sizeof(*node->map.extents);
-	bytes += node->embedded ? (size_t)node->size : 0;
 	bytes += udf_directory_footprint(node->directory);
 	cache->footprint += bytes;
 	cache->footprint -= node->footprint;

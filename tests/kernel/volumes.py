@@ -16,7 +16,7 @@ import rig  # noqa: E402  (TAP and the rig's paths are there)
 UML = os.path.join(rig.RIGS, 'uml')
 TREE = os.path.join(rig.RIGS, 'tree')
 FAULTDISK = os.path.join(rig.BUILD, 'tests', 'rigs', 'faultdisk')
-SECONDS = 30
+SECONDS = 120
 
 # include/udfd_ioctl.h
 IOC_SPARING_INFO = 2 << 30 | 32 << 16 | ord('U') << 8 | 0xD1

@@ -576,8 +576,7 @@ static int check_all(struct udf_verify *verify, struct udf_drain *drain,
 	return ret;
 }
 
-/* Put all that is draining back, unless it was written again since. */
-static void undrain(struct udf_verify *verify, struct udf_drain *drain)
+void udf_verify_undrain(struct udf_verify *verify, struct udf_drain *drain)
 {
 	size_t size = verify->partition->block_size;
 	size_t i = 0;
@@ -629,7 +628,7 @@ static int check_and_cure(struct udf_verify *verify, struct udf_drain *drain)
 	} else if (ret != 0) {
 		udf_log(partition->log, UDF_LOG_ERROR,
 			"writes cannot be verified: %s", strerror(-ret));
-		undrain(verify, drain);
+		udf_verify_undrain(verify, drain);
 	}
 	udf_block_list_free(&suspects);
 	return ret;

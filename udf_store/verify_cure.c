@@ -315,6 +315,8 @@ int udf_verify_cure(struct udf_verify *verify, struct udf_drain *drain,
 
 	done = calloc(suspects->count + 1, sizeof(*done));
 	if (done == NULL) {
+		/* The next sync must not say that all is well. */
+		udf_verify_undrain(verify, drain);
 		return -ENOMEM;
 	}
 	udf_partition_count(&partition->counts.suspect_packets,

@@ -68,9 +68,13 @@ int udf_verify_read_medium(struct udf_verify *verify, uint32_t block, void *buf,
 void udf_verify_put_back(struct udf_verify *verify, uint32_t lbn,
 			 const uint8_t *data);
 
+/* Put all that is draining back, unless it was written again since. */
+void udf_verify_undrain(struct udf_verify *verify, struct udf_drain *drain);
+
 /*
  * Relocate those of the packets that are bad, then write the sparing table.
- * What cannot be saved goes back to current: -ENOSPC, -EIO.
+ * What cannot be saved goes back to current: -ENOSPC, -EIO, and all of it with
+ * -ENOMEM.
  */
 int udf_verify_cure(struct udf_verify *verify, struct udf_drain *drain,
 		    const struct udf_block_list *suspects);

@@ -56,6 +56,13 @@ def describe(form):
 
 # TAP
 
+def wait_until(condition):
+    """Until that is so, or for SECONDS."""
+    until = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 class Tap:
     def __init__(self):
         self.count = 0

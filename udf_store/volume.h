@@ -71,7 +71,7 @@ struct udf_volume_info {
 	/* A metadata partition, where ICBs, AEDs and directories go. */
 	bool has_metadata;
 	uint32_t metadata_bitmap_bytes; /* its bitmap at the open; 0: none */
-	uint8_t volume_id[UDF_VOLUME_ID_LEN]; /* identity, see volume.c */
+	uint8_t volume_id[UDF_VOLUME_ID_LEN]; /* identity, see volume_open.c */
 	struct timespec format_time;	      /* PVD: Recording Date and Time */
 	char label[UDF_TEXT_LEN];	      /* LVD */
 	char formatter[UDF_TEXT_LEN];	      /* LVD: Implementation Id */

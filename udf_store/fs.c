@@ -7,10 +7,13 @@
  *
  *   fs->operations   shared by each change from its begin to its end,
  *                    exclusive for a commit's copy (commit.c)
- *   fs->names        shared by changes of names, exclusive for renames: so
- *                    nobody's parent changes under the next
- *   node->lock       a directory before what is in it; all that reads or
- *                    writes data takes just one
+ *   fs->names        shared by changes of names, exclusive for renames, so
+ *                    that nobody's parent changes under the next, and for
+ *                    removals of directories
+ *   node->lock       a directory before a file in it; two directories only
+ *                    with names held exclusively, since on a damaged volume
+ *                    each can be in the other; all that reads or writes data
+ *                    takes just one
  *   commit.lock, counters_lock, cache.lock, space.lock
  *                    short, in this order; the volume has its own below
  *
@@ -269,12 +272,13 @@ static void locks_init(struct udf_fs *fs)
 	pthread_rwlockattr_t attributes;
 	pthread_condattr_t monotonic;
 
-	/* A commit must not wait for an end of operations that never comes. */
+	/* A commit must not wait for an end of operations that never comes,
+	 * nor a rename for one of changes of names. */
 	pthread_rwlockattr_init(&attributes);
 	pthread_rwlockattr_setkind_np(
 		&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&fs->operations, &attributes);
-	pthread_rwlock_init(&fs->names, NULL);
+	pthread_rwlock_init(&fs->names, &attributes);
 	pthread_rwlockattr_destroy(&attributes);
 	pthread_mutex_init(&fs->counters_lock, NULL);
 	pthread_mutex_init(&fs->opens_lock, NULL);

@@ -343,8 +343,8 @@ static void node_lost_name(struct udf_node *node)
 	udf_commit_dirty(node);
 }
 
-/* May this node lose its name to an unlink, a rmdir, a rename over it? */
-static int check_victim(struct udf_node *node, bool want_directory)
+/* What a node is never changes: no lock is needed. */
+static int check_kind(const struct udf_node *node, bool want_directory)
 {
 	bool is_directory = udf_node_is_directory(node);
 
@@ -353,6 +353,18 @@ static int check_victim(struct udf_node *node, bool want_directory)
 	}
 	if (!want_directory && is_directory) {
 		return -EISDIR;
+	}
+	return 0;
+}
+
+/* May this node lose its name to an unlink, a rmdir, a rename over it? */
+static int check_victim(struct udf_node *node, bool want_directory)
+{
+	bool is_directory = udf_node_is_directory(node);
+	int ret = check_kind(node, want_directory);
+
+	if (ret < 0) {
+		return ret;
 	}
 	if (node->write_once) {
 		return -EROFS;
@@ -401,12 +413,14 @@ static int remove_locked(struct udf_node *directory, const char *name,
 		udf_node_put(node, 1);
 		return -EUCLEAN;
 	}
-	if (udf_node_is_directory(node)) {
+	/* Before its lock: see fs.c. */
+	ret = check_kind(node, want_directory);
+	if (ret == 0 && want_directory) {
 		ret = udf_directory_load(node);
-		if (ret < 0) {
-			udf_node_put(node, 1);
-			return ret;
-		}
+	}
+	if (ret < 0) {
+		udf_node_put(node, 1);
+		return ret;
 	}
 	pthread_rwlock_wrlock(&node->lock);
 	ret = check_victim(node, want_directory);
@@ -442,7 +456,7 @@ static int remove_name(struct udf_node *directory, const char *name,
 		return ret;
 	}
 	do {
-		ret = names_begin(fs, false);
+		ret = names_begin(fs, want_directory);
 		if (ret < 0) {
 			return ret;
 		}

@@ -132,28 +132,33 @@ bool mapped_check_content(struct torture_context *tctx,
 	return true;
 }
 
+bool mapped_stays_held(struct torture_context *tctx, struct smb2_request *req)
+{
+	bool pending, replied;
+
+	torture_assert(tctx, req != NULL, "sending what is held");
+	pending = udf_wait_pending(tctx, req, PENDING_MSEC);
+	torture_assert(tctx,
+		       pending,
+		       talloc_asprintf(tctx,
+				       "it is held: %s",
+				       nt_errstr(req->status)));
+	replied = udf_wait_reply(tctx, req, HELD_MSEC);
+	torture_assert(tctx,
+		       !replied,
+		       talloc_asprintf(tctx,
+				       "what is held stays held: %s",
+				       nt_errstr(req->status)));
+	return true;
+}
+
 bool mapped_send_held(struct torture_context *tctx, struct mapped_file *file,
 		      struct smb2_tree *tree, struct smb2_handle handle,
 		      struct smb2_request **req)
 {
-	bool pending, replied;
-
 	*req = udf_write_send(
 		tree, handle, WRITE_OFFSET, file->data, WRITE_LENGTH, 0);
-	torture_assert(tctx, *req != NULL, "sending a WRITE");
-	pending = udf_wait_pending(tctx, *req, PENDING_MSEC);
-	torture_assert(tctx,
-		       pending,
-		       talloc_asprintf(tctx,
-				       "a cached write is held: %s",
-				       nt_errstr((*req)->status)));
-	replied = udf_wait_reply(tctx, *req, HELD_MSEC);
-	torture_assert(tctx,
-		       !replied,
-		       talloc_asprintf(tctx,
-				       "a held write stays held: %s",
-				       nt_errstr((*req)->status)));
-	return true;
+	return mapped_stays_held(tctx, *req);
 }
 
 bool mapped_recv_held(struct torture_context *tctx, struct smb2_request *req,

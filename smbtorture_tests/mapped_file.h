@@ -82,6 +82,12 @@ bool mapped_send_held(struct torture_context *tctx, struct mapped_file *file,
 		      struct smb2_request **req);
 
 /*
+ * What was sent must become pending, and stay so. False: the test's result is
+ * set.
+ */
+bool mapped_stays_held(struct torture_context *tctx, struct smb2_request *req);
+
+/*
  * The held WRITE must be answered with this status before long. False: the
  * test's result is set.
  */

@@ -342,18 +342,7 @@ static NTSTATUS do_delete_on_close(struct cell *cell)
 
 static NTSTATUS do_zero_data(struct cell *cell)
 {
-	uint8_t input[16] = {0};
-
-	/* FILE_ZERO_DATA_INFORMATION: from FileOffset to BeyondFinalZero. */
-	SBVAL(input, 0, OFFSET);
-	SBVAL(input, 8, OFFSET + LENGTH);
-	return udf_fsctl(cell->actor,
-			 cell->actor,
-			 cell->handle,
-			 FSCTL_SET_ZERO_DATA,
-			 data_blob_const(input, sizeof(input)),
-			 0,
-			 NULL);
+	return udf_zero_data(cell->actor, cell->handle, OFFSET, LENGTH);
 }
 
 static NTSTATUS do_set_sparse(struct cell *cell)
@@ -370,43 +359,20 @@ static NTSTATUS do_set_sparse(struct cell *cell)
 /* Both ends in the file itself: from its start to OFFSET. */
 static struct smb2_request *send_copy_chunk(struct cell *cell)
 {
-	uint8_t input[56] = {0};
-	struct smb2_ioctl io = {
-		.level = RAW_IOCTL_SMB2,
-		.in.file.handle = cell->handle,
-		.in.function = FSCTL_SRV_COPYCHUNK,
-		.in.max_output_response = 12,
-		.in.flags = SMB2_IOCTL_FLAG_IS_FSCTL,
-		.in.out = data_blob_const(input, sizeof(input)),
-	};
-	DATA_BLOB key = data_blob_null;
+	uint8_t key[UDF_RESUME_KEY_LEN] = {0};
 	NTSTATUS status;
 
-	/* MS-SMB2 2.2.32.3: a key of 24 bytes, then a context. */
-	status = udf_fsctl(cell->actor,
-			   cell->actor,
-			   cell->handle,
-			   FSCTL_SRV_REQUEST_RESUME_KEY,
-			   data_blob_null,
-			   32,
-			   &key);
-	if (!NT_STATUS_IS_OK(status) || key.length < 24) {
+	status = udf_resume_key(cell->actor, cell->handle, key);
+	if (!NT_STATUS_IS_OK(status)) {
 		return NULL;
 	}
-	/* MS-SMB2 2.2.31.1: the key, the count, then the chunks. */
-	memcpy(input, key.data, 24);
-	SIVAL(input, 24, 1);
-	SBVAL(input, 40, OFFSET);
-	SIVAL(input, 48, LENGTH);
-	data_blob_free(&key);
-	return smb2_ioctl_send(cell->actor, &io);
+	return udf_copy_chunk_send(
+		cell->actor, key, 0, cell->handle, OFFSET, LENGTH);
 }
 
 static NTSTATUS recv_copy_chunk(struct cell *cell, struct smb2_request *req)
 {
-	struct smb2_ioctl io = {.in.function = FSCTL_SRV_COPYCHUNK};
-
-	return smb2_ioctl_recv(req, cell->tctx, &io);
+	return udf_copy_chunk_recv(req);
 }
 
 static NTSTATUS do_duplicate_extents(struct cell *cell)

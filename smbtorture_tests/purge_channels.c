@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * udf.purge.channels: a client whose session has two connections (MS-SMB2
- * 3.3.5.5.2, multi-channel), one of which is lost while the server holds a
- * WRITE that came over it, and what it sends again over the other (MS-SMB2
- * 3.3.5.2.10, ChannelSequence and SMB2_FLAGS_REPLAY_OPERATION). Needs
+ * 3.3.5.5.2, multi-channel), one of which is lost while the server holds what
+ * came over it, and what it sends again over the other (MS-SMB2 3.3.5.2.10,
+ * ChannelSequence and SMB2_FLAGS_REPLAY_OPERATION). Each test is there for the
+ * two requests that are held, WRITE and copy-chunk. Needs
  * --option=torture:mapper=COMMAND; see mapping.c.
  */
 #include "includes.h"
@@ -23,12 +24,112 @@
 #define ENABLED UDF_PURGE_FAILURE_MODE_ENABLED
 #define DISABLED UDF_PURGE_FAILURE_MODE_DISABLED
 
+#define FNAME_SOURCE UDF_TEST_PATH("channels_source.dat")
+
+struct channels;
+
+/* A request that changes the file's data at WRITE_OFFSET, and is held. */
+struct channels_op {
+	struct smb2_request *(*send)(struct channels *c,
+				     struct smb2_tree *tree);
+	NTSTATUS (*recv)(struct smb2_request *req);
+	/* Have it write other data from now on; file.data says which. */
+	void (*change)(struct channels *c);
+};
+
 /* A mapped file whose writer has a second channel. */
 struct channels {
 	struct mapped_file file;
 	struct smb2_tree *first; /* NULL when lost */
 	struct smb2_tree *second;
+
+	const struct channels_op *op;
+	/* Of the file that is copied from. */
+	struct smb2_handle source;
+	uint8_t key[UDF_RESUME_KEY_LEN];
+	uint64_t from;
 };
+
+static struct smb2_request *send_write(struct channels *c,
+				       struct smb2_tree *tree)
+{
+	return udf_write_send(tree,
+			      c->file.write,
+			      WRITE_OFFSET,
+			      c->file.data,
+			      WRITE_LENGTH,
+			      0);
+}
+
+static void change_write(struct channels *c)
+{
+	memset(c->file.data, 0xA5, sizeof(c->file.data));
+}
+
+static const struct channels_op op_write = {
+	.send = send_write,
+	.recv = udf_write_recv,
+	.change = change_write,
+};
+
+static struct smb2_request *send_copy(struct channels *c,
+				      struct smb2_tree *tree)
+{
+	return udf_copy_chunk_send(tree,
+				   c->key,
+				   c->from,
+				   c->file.write,
+				   WRITE_OFFSET,
+				   WRITE_LENGTH);
+}
+
+/* Copy from there. */
+static void copy_from(struct channels *c, uint64_t from)
+{
+	size_t i;
+
+	c->from = from;
+	for (i = 0; i < sizeof(c->file.data); i++) {
+		c->file.data[i] = udf_test_byte(from + i);
+	}
+}
+
+static void change_copy(struct channels *c)
+{
+	copy_from(c, 3 * WRITE_LENGTH);
+}
+
+static const struct channels_op op_copy = {
+	.send = send_copy,
+	.recv = udf_copy_chunk_recv,
+	.change = change_copy,
+};
+
+/* *reason says why the server copies nothing. */
+static bool source_setup(struct torture_context *tctx, struct channels *c,
+			 const char **reason)
+{
+	NTSTATUS status;
+
+	status = udf_test_file(c->first, FNAME_SOURCE);
+	torture_assert_ntstatus_ok(tctx, status, "making " FNAME_SOURCE);
+	status = udf_open(c->first,
+			  FNAME_SOURCE,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &c->source);
+	torture_assert_ntstatus_ok(tctx, status, "opening " FNAME_SOURCE);
+	status = udf_resume_key(c->first, c->source, c->key);
+	if (!NT_STATUS_IS_OK(status)) {
+		torture_comment(
+			tctx, "the source's key: %s\n", nt_errstr(status));
+		*reason = "FSCTL_SRV_COPYCHUNK does not work here\n";
+		return true;
+	}
+	copy_from(c, 0);
+	return true;
+}
 
 /* A second connection of the client's, bound to tree's session. */
 static bool bind_channel(struct torture_context *tctx, struct smb2_tree *tree,
@@ -68,7 +169,10 @@ static bool channels_setup(struct torture_context *tctx, struct channels *c,
 	uint32_t caps = smb2cli_conn_server_capabilities(conn);
 	bool ok;
 
-	*c = (struct channels){.first = writer};
+	*c = (struct channels){
+		.first = writer,
+		.op = tctx->active_test->data,
+	};
 	if (smbXcli_conn_protocol(conn) < PROTOCOL_SMB3_00 ||
 	    (caps & SMB2_CAP_MULTI_CHANNEL) == 0) {
 		*reason = "the server has no multi-channel\n";
@@ -78,39 +182,74 @@ static bool channels_setup(struct torture_context *tctx, struct channels *c,
 	if (!ok || *reason != NULL) {
 		return ok;
 	}
+	if (c->op == &op_copy) {
+		ok = source_setup(tctx, c, reason);
+		if (!ok || *reason != NULL) {
+			return ok;
+		}
+	}
 	return bind_channel(tctx, writer, &c->second);
+}
+
+static void channels_teardown(struct channels *c)
+{
+	if (c->second != NULL) {
+		/* Without a session this fails: it is closed then. */
+		udf_close(c->second, &c->source);
+	}
+	if (c->file.scanner != NULL) {
+		smb2_util_unlink(c->file.scanner, FNAME_SOURCE);
+	}
+	mapped_teardown(&c->file);
+}
+
+/* Send it over this channel: it must be held. */
+static bool send_held(struct torture_context *tctx, struct channels *c,
+		      struct smb2_tree *tree, struct smb2_request **req)
+{
+	*req = c->op->send(c, tree);
+	return mapped_stays_held(tctx, *req);
+}
+
+/* What was held must be answered with this status before long. */
+static bool recv_held(struct torture_context *tctx, struct channels *c,
+		      struct smb2_request *req, NTSTATUS expected,
+		      const char *what)
+{
+	NTSTATUS status;
+	bool replied;
+
+	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
+	torture_assert(tctx, replied, what);
+	status = c->op->recv(req);
+	torture_assert_ntstatus_equal(tctx, status, expected, what);
+	return true;
 }
 
 /*
  * Drop a connection, as a cable that is pulled does, and wait for the answer
  * of what was sent over it: there is none.
  */
-static bool lose(struct torture_context *tctx, struct smb2_tree **tree,
-		 struct smb2_request *req)
+static bool lose(struct torture_context *tctx, struct channels *c,
+		 struct smb2_tree **tree, struct smb2_request *req)
 {
 	struct smb2_transport *transport = (*tree)->session->transport;
-	NTSTATUS status;
-	bool replied;
 
 	smbXcli_conn_disconnect(transport->conn, NT_STATUS_LOCAL_DISCONNECT);
 	*tree = NULL;
-	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
-	torture_assert(tctx, replied, "losing a connection");
-	status = udf_write_recv(req);
-	torture_assert_ntstatus_equal(
-		tctx, status, NT_STATUS_LOCAL_DISCONNECT, "no answer");
-	return true;
+	return recv_held(
+		tctx, c, req, NT_STATUS_LOCAL_DISCONNECT, "no answer");
 }
 
-/* Hold a WRITE over the first channel and lose that. */
+/* Have it held over the first channel and lose that. */
 static bool hold_and_lose_first(struct torture_context *tctx,
 				struct channels *c)
 {
 	struct smb2_request *req = NULL;
 	bool ok;
 
-	ok = mapped_send_held(tctx, &c->file, c->first, c->file.write, &req);
-	if (!ok || !lose(tctx, &c->first, req)) {
+	ok = send_held(tctx, c, c->first, &req);
+	if (!ok || !lose(tctx, c, &c->first, req)) {
 		return false;
 	}
 	c->file.writer = c->second;
@@ -119,19 +258,14 @@ static bool hold_and_lose_first(struct torture_context *tctx,
 	return mapped_check_content(tctx, &c->file, false);
 }
 
-/* A WRITE of file.data over the second channel, as one that is sent again. */
+/* Over the second channel, as what is sent again. */
 static struct smb2_request *replay_send(struct channels *c)
 {
 	struct smbXcli_session *session = c->second->session->smbXcli;
 	struct smb2_request *req = NULL;
 
 	smb2cli_session_start_replay(session);
-	req = udf_write_send(c->second,
-			     c->file.write,
-			     WRITE_OFFSET,
-			     c->file.data,
-			     WRITE_LENGTH,
-			     0);
+	req = c->op->send(c, c->second);
 	smb2cli_session_stop_replay(session);
 	return req;
 }
@@ -190,7 +324,7 @@ static bool test_lost(struct torture_context *tctx, struct smb2_tree *tree,
 	status = udf_write(c.second, c.file.write, 0, "after", 5, 0);
 	UDF_OK(tctx, status, "the handle is as good as before");
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
@@ -225,8 +359,11 @@ static bool test_replay(struct torture_context *tctx, struct smb2_tree *tree,
 	ret = udf_wait_pending(tctx, req, PENDING_MSEC);
 	torture_assert_goto(tctx, ret, ret, done, "the replay is held");
 	again = replay_send(&c);
-	ret = mapped_recv_held(
-		tctx, again, NT_STATUS_FILE_NOT_AVAILABLE, "another replay");
+	ret = recv_held(tctx,
+			&c,
+			again,
+			NT_STATUS_FILE_NOT_AVAILABLE,
+			"another replay");
 	if (!ret) {
 		goto done;
 	}
@@ -237,26 +374,26 @@ static bool test_replay(struct torture_context *tctx, struct smb2_tree *tree,
 
 	status = udf_set_purge(tree, c.file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
-	ret = mapped_recv_held(
-		tctx, req, NT_STATUS_OK, "the replay after DISABLED");
+	ret = recv_held(
+		tctx, &c, req, NT_STATUS_OK, "the replay after DISABLED");
 	if (!ret) {
 		goto done;
 	}
 	CHECK_CONTENT(tctx, &c.file, true);
 	req = replay_send(&c);
-	ret = mapped_recv_held(tctx, req, NT_STATUS_OK, "one more replay");
+	ret = recv_held(tctx, &c, req, NT_STATUS_OK, "one more replay");
 	if (!ret) {
 		goto done;
 	}
 	CHECK_CONTENT(tctx, &c.file, true);
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
 /*
- * A client that goes on without a replay, with a new channel sequence: its
- * WRITE of the same place comes after the one that is still held.
+ * A client that goes on without a replay, with a new channel sequence: what
+ * it writes to the same place comes after the one that is still held.
  */
 static bool test_write_after(struct torture_context *tctx,
 			     struct smb2_tree *tree, struct smb2_tree *tree2)
@@ -278,25 +415,24 @@ static bool test_write_after(struct torture_context *tctx,
 		goto done;
 	}
 	smb2cli_session_increment_channel_sequence(c.second->session->smbXcli);
-	memset(c.file.data, 0xA5, sizeof(c.file.data));
-	ret = mapped_send_held(
-		tctx, &c.file, c.second, c.file.write, &req);
+	c.op->change(&c);
+	ret = send_held(tctx, &c, c.second, &req);
 	if (!ret) {
 		goto done;
 	}
 	status = udf_set_purge(tree, c.file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
-	ret = mapped_recv_held(tctx, req, NT_STATUS_OK, "after DISABLED");
+	ret = recv_held(tctx, &c, req, NT_STATUS_OK, "after DISABLED");
 	if (!ret) {
 		goto done;
 	}
 	CHECK_CONTENT(tctx, &c.file, true);
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
-/* Each WRITE is answered over the channel that it came over. */
+/* Each is answered over the channel that it came over. */
 static bool test_both(struct torture_context *tctx, struct smb2_tree *tree,
 		      struct smb2_tree *tree2)
 {
@@ -313,30 +449,28 @@ static bool test_both(struct torture_context *tctx, struct smb2_tree *tree,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = mapped_send_held(
-		tctx, &c.file, c.second, c.file.write, &second);
+	ret = send_held(tctx, &c, c.second, &second);
 	if (!ret) {
 		goto done;
 	}
-	memset(c.file.data, 0xA5, sizeof(c.file.data));
-	ret = mapped_send_held(tctx, &c.file, c.first, c.file.write, &first);
+	c.op->change(&c);
+	ret = send_held(tctx, &c, c.first, &first);
 	if (!ret) {
 		goto done;
 	}
 	status = udf_set_purge(tree, c.file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
-	ret = mapped_recv_held(tctx, first, NT_STATUS_OK, "the first channel");
+	ret = recv_held(tctx, &c, first, NT_STATUS_OK, "the first channel");
 	if (!ret) {
 		goto done;
 	}
-	ret = mapped_recv_held(
-		tctx, second, NT_STATUS_OK, "the second channel");
+	ret = recv_held(tctx, &c, second, NT_STATUS_OK, "the second channel");
 	if (!ret) {
 		goto done;
 	}
 	CHECK_CONTENT(tctx, &c.file, true);
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
@@ -358,18 +492,17 @@ static bool test_cancel(struct torture_context *tctx, struct smb2_tree *tree,
 	}
 	UDF_SKIP_IF(tctx, reason, ret, done);
 
-	ret = mapped_send_held(tctx, &c.file, c.first, c.file.write, &first);
+	ret = send_held(tctx, &c, c.first, &first);
 	if (!ret) {
 		goto done;
 	}
-	ret = mapped_send_held(
-		tctx, &c.file, c.second, c.file.write, &second);
+	ret = send_held(tctx, &c, c.second, &second);
 	if (!ret) {
 		goto done;
 	}
 	smb2_cancel(second);
-	ret = mapped_recv_held(
-		tctx, second, NT_STATUS_CANCELLED, "the second channel");
+	ret = recv_held(
+		tctx, &c, second, NT_STATUS_CANCELLED, "the second channel");
 	if (!ret) {
 		goto done;
 	}
@@ -379,13 +512,13 @@ static bool test_cancel(struct torture_context *tctx, struct smb2_tree *tree,
 	CHECK_CONTENT(tctx, &c.file, false);
 	status = udf_set_purge(tree, c.file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
-	ret = mapped_recv_held(tctx, first, NT_STATUS_OK, "the first channel");
+	ret = recv_held(tctx, &c, first, NT_STATUS_OK, "the first channel");
 	if (!ret) {
 		goto done;
 	}
 	CHECK_CONTENT(tctx, &c.file, true);
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
@@ -423,11 +556,11 @@ static bool test_all_lost(struct torture_context *tctx, struct smb2_tree *tree,
 	if (!ret) {
 		goto done;
 	}
-	ret = mapped_send_held(tctx, &c.file, c.second, c.file.write, &req);
+	ret = send_held(tctx, &c, c.second, &req);
 	if (!ret) {
 		goto done;
 	}
-	ret = lose(tctx, &c.second, req);
+	ret = lose(tctx, &c, &c.second, req);
 	c.file.writer = NULL;
 	if (!ret) {
 		goto done;
@@ -438,7 +571,7 @@ static bool test_all_lost(struct torture_context *tctx, struct smb2_tree *tree,
 	}
 	ret = check_never_written(tctx, &c);
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
@@ -494,7 +627,7 @@ static bool test_end(struct torture_context *tctx, struct smb2_tree *tree,
 	status = smb2_keepalive(c.second->session->transport);
 	UDF_OK(tctx, status, "the other channel is there");
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
 
@@ -515,6 +648,102 @@ static bool test_lost_logoff(struct torture_context *tctx,
 			     struct smb2_tree *tree, struct smb2_tree *tree2)
 {
 	return test_end(tctx, tree, tree2, CHANNELS_LOGOFF);
+}
+
+/* What is refused and not held. */
+struct refused_op {
+	const char *name;
+	NTSTATUS (*run)(struct smb2_tree *tree, struct smb2_handle handle);
+};
+
+static NTSTATUS refused_zero_data(struct smb2_tree *tree,
+				  struct smb2_handle handle)
+{
+	return udf_zero_data(tree, handle, WRITE_OFFSET, WRITE_LENGTH);
+}
+
+static NTSTATUS refused_end_of_file(struct smb2_tree *tree,
+				    struct smb2_handle handle)
+{
+	return udf_set_end_of_file(tree, handle, WRITE_OFFSET);
+}
+
+static const struct refused_op refused_ops[] = {
+	{"FSCTL_SET_ZERO_DATA", refused_zero_data},
+	{"SET_INFO end of file", refused_end_of_file},
+};
+
+static NTSTATUS refused_replay(struct channels *c, const struct refused_op *op)
+{
+	struct smbXcli_session *session = c->second->session->smbXcli;
+	NTSTATUS status;
+
+	smb2cli_session_start_replay(session);
+	status = op->run(c->second, c->file.write);
+	smb2cli_session_stop_replay(session);
+	return status;
+}
+
+/*
+ * FSCTL_SET_ZERO_DATA and SET_INFO cannot wait: refused over one channel, and
+ * as replays over the other, which is let through when the bracket has ended.
+ */
+static bool test_refused(struct torture_context *tctx, struct smb2_tree *tree,
+			 struct smb2_tree *tree2)
+{
+	struct channels c = {.second = NULL};
+	const struct refused_op *op = NULL;
+	union smb_fileinfo info = {
+		.generic.level = RAW_FILEINFO_STANDARD_INFORMATION,
+	};
+	const char *reason = NULL;
+	bool ret = true;
+	NTSTATUS status;
+	size_t i;
+
+	ret = channels_setup(tctx, &c, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	for (i = 0; i < ARRAY_SIZE(refused_ops); i++) {
+		op = &refused_ops[i];
+		status = op->run(c.first, c.file.write);
+		UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, op->name);
+	}
+	smbXcli_conn_disconnect(c.first->session->transport->conn,
+				NT_STATUS_LOCAL_DISCONNECT);
+	c.first = NULL;
+	c.file.writer = c.second;
+	smb2cli_session_increment_channel_sequence(c.second->session->smbXcli);
+	for (i = 0; i < ARRAY_SIZE(refused_ops); i++) {
+		op = &refused_ops[i];
+		status = refused_replay(&c, op);
+		UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, op->name);
+	}
+	CHECK_CONTENT(tctx, &c.file, false);
+
+	status = udf_set_purge(tree, c.file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	status = refused_replay(&c, &refused_ops[0]);
+	UDF_OK(tctx, status, refused_ops[0].name);
+	memset(c.file.data, 0, sizeof(c.file.data));
+	CHECK_CONTENT(tctx, &c.file, true);
+	status = refused_replay(&c, &refused_ops[1]);
+	UDF_OK(tctx, status, refused_ops[1].name);
+	info.generic.in.file.handle = c.file.scan;
+	status = smb2_getinfo_file(tree, tctx, &info);
+	UDF_OK(tctx, status, "the file's size");
+	torture_assert_u64_equal_goto(tctx,
+				      info.standard_info.out.size,
+				      WRITE_OFFSET,
+				      ret,
+				      done,
+				      "the file's size");
+done:
+	channels_teardown(&c);
+	return ret;
 }
 
 /*
@@ -557,13 +786,42 @@ static bool test_fsctl_replay(struct torture_context *tctx,
 		   NT_STATUS_INVALID_PARAMETER,
 		   "it was counted once");
 done:
-	mapped_teardown(&c.file);
+	channels_teardown(&c);
 	return ret;
 }
+
+static const struct channels_test {
+	const char *name;
+	bool (*run)(struct torture_context *tctx, struct smb2_tree *tree,
+		    struct smb2_tree *tree2);
+	const struct channels_op *op;
+} channels_tests[] = {
+	{"lost", test_lost, &op_write},
+	{"replay", test_replay, &op_write},
+	{"write_after", test_write_after, &op_write},
+	{"both", test_both, &op_write},
+	{"cancel", test_cancel, &op_write},
+	{"all_lost", test_all_lost, &op_write},
+	{"lost_close", test_lost_close, &op_write},
+	{"lost_tree_disconnect", test_lost_tree_disconnect, &op_write},
+	{"lost_logoff", test_lost_logoff, &op_write},
+	{"copy_lost", test_lost, &op_copy},
+	{"copy_replay", test_replay, &op_copy},
+	{"copy_after", test_write_after, &op_copy},
+	{"copy_both", test_both, &op_copy},
+	{"copy_cancel", test_cancel, &op_copy},
+	{"copy_all_lost", test_all_lost, &op_copy},
+	{"copy_lost_close", test_lost_close, &op_copy},
+	{"copy_lost_tree_disconnect", test_lost_tree_disconnect, &op_copy},
+	{"copy_lost_logoff", test_lost_logoff, &op_copy},
+	{"refused", test_refused, &op_write},
+	{"fsctl_replay", test_fsctl_replay, &op_write},
+};
 
 struct torture_suite *udf_purge_channels_suite(TALLOC_CTX *ctx)
 {
 	struct torture_suite *suite = NULL;
+	size_t i;
 
 	suite = torture_suite_create(ctx, "channels");
 	if (suite == NULL) {
@@ -572,16 +830,13 @@ struct torture_suite *udf_purge_channels_suite(TALLOC_CTX *ctx)
 	suite->description =
 		talloc_strdup(suite, "Purge failures over several channels");
 
-	torture_suite_add_2smb2_test(suite, "lost", test_lost);
-	torture_suite_add_2smb2_test(suite, "replay", test_replay);
-	torture_suite_add_2smb2_test(suite, "write_after", test_write_after);
-	torture_suite_add_2smb2_test(suite, "both", test_both);
-	torture_suite_add_2smb2_test(suite, "cancel", test_cancel);
-	torture_suite_add_2smb2_test(suite, "all_lost", test_all_lost);
-	torture_suite_add_2smb2_test(suite, "lost_close", test_lost_close);
-	torture_suite_add_2smb2_test(
-		suite, "lost_tree_disconnect", test_lost_tree_disconnect);
-	torture_suite_add_2smb2_test(suite, "lost_logoff", test_lost_logoff);
-	torture_suite_add_2smb2_test(suite, "fsctl_replay", test_fsctl_replay);
+	for (i = 0; i < ARRAY_SIZE(channels_tests); i++) {
+		const struct channels_test *entry = &channels_tests[i];
+		struct torture_test *test = NULL;
+
+		test = torture_suite_add_2smb2_test(
+			suite, entry->name, entry->run);
+		test->data = discard_const_p(struct channels_op, entry->op);
+	}
 	return suite;
 }

@@ -699,18 +699,7 @@ done:
 
 static NTSTATUS zero_data(struct smb2_tree *tree, struct smb2_handle handle)
 {
-	uint8_t input[16] = {0};
-
-	/* FILE_ZERO_DATA_INFORMATION: from FileOffset to BeyondFinalZero. */
-	SBVAL(input, 0, WRITE_OFFSET);
-	SBVAL(input, 8, WRITE_OFFSET + WRITE_LENGTH);
-	return udf_fsctl(tree,
-			 tree,
-			 handle,
-			 FSCTL_SET_ZERO_DATA,
-			 data_blob_const(input, sizeof(input)),
-			 0,
-			 NULL);
+	return udf_zero_data(tree, handle, WRITE_OFFSET, WRITE_LENGTH);
 }
 
 /* FSCTL_SET_ZERO_DATA writes, too. */
@@ -762,79 +751,28 @@ done:
 	return ret;
 }
 
-/* MS-SMB2 2.2.32.3: a key of 24 bytes, then a context. */
-#define RESUME_KEY_LEN 24
-
-static NTSTATUS copy_chunk_key(struct smb2_tree *tree,
-			       struct smb2_handle source,
-			       uint8_t key[RESUME_KEY_LEN])
-{
-	DATA_BLOB output = data_blob_null;
-	NTSTATUS status;
-
-	status = udf_fsctl(tree,
-			   tree,
-			   source,
-			   FSCTL_SRV_REQUEST_RESUME_KEY,
-			   data_blob_null,
-			   32,
-			   &output);
-	if (!NT_STATUS_IS_OK(status)) {
-		return status;
-	}
-	if (output.length < RESUME_KEY_LEN) {
-		return NT_STATUS_INVALID_NETWORK_RESPONSE;
-	}
-	memcpy(key, output.data, RESUME_KEY_LEN);
-	data_blob_free(&output);
-	return NT_STATUS_OK;
-}
-
-/* One chunk from the start of the key's file to WRITE_OFFSET of target. */
+/* From the start of the key's file to WRITE_OFFSET of target. */
 static struct smb2_request *
-copy_chunk_send_key(struct smb2_tree *tree, const uint8_t key[RESUME_KEY_LEN],
+copy_chunk_send_key(struct smb2_tree *tree,
+		    const uint8_t key[UDF_RESUME_KEY_LEN],
 		    struct smb2_handle target)
 {
-	uint8_t input[56] = {0};
-	struct smb2_ioctl io = {
-		.level = RAW_IOCTL_SMB2,
-		.in.file.handle = target,
-		.in.function = FSCTL_SRV_COPYCHUNK,
-		.in.max_output_response = 12,
-		.in.flags = SMB2_IOCTL_FLAG_IS_FSCTL,
-		.in.out = data_blob_const(input, sizeof(input)),
-	};
-
-	/* MS-SMB2 2.2.31.1: the key, the count, then the chunks. */
-	memcpy(input, key, RESUME_KEY_LEN);
-	SIVAL(input, 24, 1);
-	SBVAL(input, 40, WRITE_OFFSET);
-	SIVAL(input, 48, WRITE_LENGTH);
-	return smb2_ioctl_send(tree, &io);
+	return udf_copy_chunk_send(
+		tree, key, 0, target, WRITE_OFFSET, WRITE_LENGTH);
 }
 
 static struct smb2_request *copy_chunk_send(struct smb2_tree *tree,
 					    struct smb2_handle source,
 					    struct smb2_handle target)
 {
-	uint8_t key[RESUME_KEY_LEN] = {0};
+	uint8_t key[UDF_RESUME_KEY_LEN] = {0};
 	NTSTATUS status;
 
-	status = copy_chunk_key(tree, source, key);
+	status = udf_resume_key(tree, source, key);
 	if (!NT_STATUS_IS_OK(status)) {
 		return NULL;
 	}
 	return copy_chunk_send_key(tree, key, target);
-}
-
-static NTSTATUS copy_chunk_recv(struct smb2_request *req, TALLOC_CTX *mem_ctx)
-{
-	struct smb2_ioctl io = {.in.function = FSCTL_SRV_COPYCHUNK};
-
-	if (req == NULL) {
-		return NT_STATUS_NOT_SUPPORTED;
-	}
-	return smb2_ioctl_recv(req, mem_ctx, &io);
 }
 
 /*
@@ -869,7 +807,7 @@ static bool test_copy_chunk(struct torture_context *tctx,
 			  &source);
 	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
 	req = copy_chunk_send(tree2, source, source);
-	status = copy_chunk_recv(req, tctx);
+	status = udf_copy_chunk_recv(req);
 	if (!NT_STATUS_IS_OK(status)) {
 		torture_comment(tctx, "copying: %s\n", nt_errstr(status));
 		torture_skip_goto(
@@ -881,7 +819,7 @@ static bool test_copy_chunk(struct torture_context *tctx,
 	/* STATUS_PENDING alone does not mean held: a copy may be slow. */
 	held = !udf_wait_reply(tctx, req, HELD_MSEC);
 	if (!held) {
-		status = copy_chunk_recv(req, tctx);
+		status = udf_copy_chunk_recv(req);
 		UDF_STATUS(tctx, status, NT_STATUS_PURGE_FAILED, "copying");
 	}
 	CHECK_CONTENT(tctx, &file, false);
@@ -894,7 +832,7 @@ static bool test_copy_chunk(struct torture_context *tctx,
 	} else {
 		req = copy_chunk_send(tree2, source, file.write);
 	}
-	status = copy_chunk_recv(req, tctx);
+	status = udf_copy_chunk_recv(req);
 	UDF_OK(tctx, status, "copying after the bracket");
 	for (i = 0; i < sizeof(file.data); i++) {
 		file.data[i] = udf_test_byte(i);
@@ -919,7 +857,7 @@ static bool test_compound(struct torture_context *tctx, struct smb2_tree *tree,
 	struct smb2_handle source = {{0}};
 	struct smb2_request *write = NULL;
 	struct smb2_request *copy = NULL;
-	uint8_t key[RESUME_KEY_LEN] = {0};
+	uint8_t key[UDF_RESUME_KEY_LEN] = {0};
 	const char *reason = NULL;
 	bool replied;
 	bool ret = true;
@@ -941,7 +879,7 @@ static bool test_compound(struct torture_context *tctx, struct smb2_tree *tree,
 			  0,
 			  &source);
 	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
-	status = copy_chunk_key(tree2, source, key);
+	status = udf_resume_key(tree2, source, key);
 	if (!NT_STATUS_IS_OK(status)) {
 		torture_skip_goto(
 			tctx, done, "FSCTL_SRV_COPYCHUNK does not work here\n");
@@ -976,7 +914,7 @@ static bool test_compound(struct torture_context *tctx, struct smb2_tree *tree,
 	replied = udf_wait_reply(tctx, copy, RELEASE_MSEC);
 	torture_assert_goto(
 		tctx, replied, ret, done, "the last after DISABLED");
-	status = copy_chunk_recv(copy, tctx);
+	status = udf_copy_chunk_recv(copy);
 	UDF_OK(tctx, status, "the last after DISABLED");
 	for (i = 0; i < sizeof(file.data); i++) {
 		file.data[i] = udf_test_byte(i);

@@ -9,6 +9,7 @@
 #include "libcli/smb2/smb2.h"
 #include "libcli/smb2/smb2_calls.h"
 #include "libcli/smb/smbXcli_base.h"
+#include "librpc/gen_ndr/ndr_ioctl.h"
 #include "torture/torture.h"
 #include "torture/smb2/proto.h"
 
@@ -273,6 +274,89 @@ NTSTATUS udf_set_allocation(struct smb2_tree *tree, struct smb2_handle handle,
 	};
 
 	return smb2_setinfo_file(tree, &info);
+}
+
+NTSTATUS udf_zero_data(struct smb2_tree *tree, struct smb2_handle handle,
+		       uint64_t offset, uint64_t length)
+{
+	uint8_t input[16] = {0};
+
+	/* FILE_ZERO_DATA_INFORMATION: from FileOffset to BeyondFinalZero. */
+	SBVAL(input, 0, offset);
+	SBVAL(input, 8, offset + length);
+	return udf_fsctl(tree,
+			 tree,
+			 handle,
+			 FSCTL_SET_ZERO_DATA,
+			 data_blob_const(input, sizeof(input)),
+			 0,
+			 NULL);
+}
+
+NTSTATUS udf_resume_key(struct smb2_tree *tree, struct smb2_handle source,
+			uint8_t key[UDF_RESUME_KEY_LEN])
+{
+	DATA_BLOB output = data_blob_null;
+	NTSTATUS status;
+
+	/* The key, and a context of which nothing is known. */
+	status = udf_fsctl(tree,
+			   tree,
+			   source,
+			   FSCTL_SRV_REQUEST_RESUME_KEY,
+			   data_blob_null,
+			   UDF_RESUME_KEY_LEN + 8,
+			   &output);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	if (output.length < UDF_RESUME_KEY_LEN) {
+		data_blob_free(&output);
+		return NT_STATUS_INVALID_NETWORK_RESPONSE;
+	}
+	memcpy(key, output.data, UDF_RESUME_KEY_LEN);
+	data_blob_free(&output);
+	return NT_STATUS_OK;
+}
+
+struct smb2_request *udf_copy_chunk_send(struct smb2_tree *tree,
+					 const uint8_t key[UDF_RESUME_KEY_LEN],
+					 uint64_t from,
+					 struct smb2_handle target,
+					 uint64_t offset, uint32_t length)
+{
+	uint8_t input[UDF_RESUME_KEY_LEN + 32] = {0};
+	struct smb2_ioctl io = {
+		.level = RAW_IOCTL_SMB2,
+		.in.file.handle = target,
+		.in.function = FSCTL_SRV_COPYCHUNK,
+		.in.max_output_response = 12,
+		.in.flags = SMB2_IOCTL_FLAG_IS_FSCTL,
+		.in.out = data_blob_const(input, sizeof(input)),
+	};
+
+	/* MS-SMB2 2.2.31.1: the key, the count, then the chunks. */
+	memcpy(input, key, UDF_RESUME_KEY_LEN);
+	SIVAL(input, 24, 1);
+	SBVAL(input, 32, from);
+	SBVAL(input, 40, offset);
+	SIVAL(input, 48, length);
+	return smb2_ioctl_send(tree, &io);
+}
+
+NTSTATUS udf_copy_chunk_recv(struct smb2_request *req)
+{
+	struct smb2_ioctl io = {.in.function = FSCTL_SRV_COPYCHUNK};
+	TALLOC_CTX *frame = NULL;
+	NTSTATUS status;
+
+	if (req == NULL) {
+		return NT_STATUS_NOT_SUPPORTED;
+	}
+	frame = talloc_stackframe();
+	status = smb2_ioctl_recv(req, frame, &io);
+	TALLOC_FREE(frame);
+	return status;
 }
 
 bool udf_has_write_unbuffered(struct smb2_tree *tree)

@@ -111,6 +111,25 @@ NTSTATUS udf_set_end_of_file(struct smb2_tree *tree, struct smb2_handle handle,
 NTSTATUS udf_set_allocation(struct smb2_tree *tree, struct smb2_handle handle,
 			    uint64_t size);
 
+/* FSCTL_SET_ZERO_DATA. */
+NTSTATUS udf_zero_data(struct smb2_tree *tree, struct smb2_handle handle,
+		       uint64_t offset, uint64_t length);
+
+/* MS-SMB2 2.2.32.3: what FSCTL_SRV_REQUEST_RESUME_KEY gives for a source. */
+#define UDF_RESUME_KEY_LEN 24
+
+NTSTATUS udf_resume_key(struct smb2_tree *tree, struct smb2_handle source,
+			uint8_t key[UDF_RESUME_KEY_LEN]);
+
+/* FSCTL_SRV_COPYCHUNK: one chunk of the key's file into target. */
+struct smb2_request *udf_copy_chunk_send(struct smb2_tree *tree,
+					 const uint8_t key[UDF_RESUME_KEY_LEN],
+					 uint64_t from,
+					 struct smb2_handle target,
+					 uint64_t offset, uint32_t length);
+/* The status of a copy that was sent; frees the request. */
+NTSTATUS udf_copy_chunk_recv(struct smb2_request *req);
+
 /* The dialect of the connection knows the WRITE_UNBUFFERED flag (3.0.2). */
 bool udf_has_write_unbuffered(struct smb2_tree *tree);
 

@@ -2,7 +2,7 @@
 /*
  * vfs_udf: UDF's own control codes for the clients of a Samba share.
  *
- * This file has the share's options and the table of hooks; each hook only
+ * This file has the tree connect and the table of hooks; each hook only
  * decides whether it is concerned. On a share that is not on a UDF store
  * handle->data is NULL and all of them pass through.
  */
@@ -17,6 +17,7 @@
 #include "purge_guard.h"
 #include "reply_note.h"
 #include "samba_compat.h"
+#include "share_options.h"
 #include "smb2_request.h"
 #include "smbd/smbd.h"
 #include "smbd/globals.h"
@@ -29,21 +30,6 @@
 
 /* What FileFsAttributeInformation calls the file system. */
 #define UDF_FS_NAME "UDF"
-
-#define UDF_HOLD_TIMEOUT_DEFAULT 60
-#define UDF_MAX_HELD_DEFAULT 128
-#define UDF_MAX_BRACKETS_DEFAULT 1000000
-
-enum udf_hold_action {
-	UDF_HOLD_PROCEED,
-	UDF_HOLD_FAIL,
-};
-
-static const struct enum_list udf_hold_actions[] = {
-	{ UDF_HOLD_PROCEED, "proceed" },
-	{ UDF_HOLD_FAIL, "fail" },
-	{ -1, NULL },
-};
 
 struct udf_open *udf_open_get(struct vfs_handle_struct *handle,
 			      struct files_struct *fsp)
@@ -140,61 +126,32 @@ static NTSTATUS udf_find_store(TALLOC_CTX *mem_ctx,
 	return status;
 }
 
-/* What the share's options say about operations that wait. */
-static void udf_get_held_options(int snum, struct held_ops_options *options)
-{
-	int timeout = 0;
-	int max_held = 0;
-	int action = UDF_HOLD_PROCEED;
-
-	timeout = lp_parm_int(snum,
-			      "udf",
-			      "hold timeout",
-			      UDF_HOLD_TIMEOUT_DEFAULT);
-	max_held = lp_parm_int(snum, "udf", "max held", UDF_MAX_HELD_DEFAULT);
-	action = lp_parm_enum(snum,
-			      "udf",
-			      "hold timeout action",
-			      udf_hold_actions,
-			      UDF_HOLD_PROCEED);
-	*options = (struct held_ops_options) {
-		.timeout = MAX(timeout, 0),
-		.fail_on_timeout = (action == UDF_HOLD_FAIL),
-		.max = MAX(max_held, 0),
-	};
-}
-
 static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 				struct udf_conn **_conn)
 {
 	int snum = SNUM(handle->conn);
 	struct messaging_context *msg_ctx = handle->conn->sconn->msg_ctx;
-	struct held_ops_options options = { .timeout = 0 };
+	struct share_options options = { .purge_users = NULL };
 	struct udf_conn *conn = NULL;
 	struct held_list *list = NULL;
 	NTSTATUS status;
-	int max_brackets = 0;
 
 	conn = talloc_zero(handle->conn, struct udf_conn);
 	if (conn == NULL) {
 		return NT_STATUS_NO_MEMORY;
 	}
 	conn->msg_ctx = msg_ctx;
-	conn->purge_users = lp_parm_string_list(snum,
-						"udf",
-						"purge mode users",
-						NULL);
-
-	max_brackets = lp_parm_int(snum,
-				   "udf",
-				   "max brackets",
-				   UDF_MAX_BRACKETS_DEFAULT);
-	conn->max_brackets = MAX(max_brackets, 0);
-
 	status = udf_find_store(conn, handle->conn->connectpath, &conn->store);
 	if (!NT_STATUS_IS_OK(status)) {
 		goto fail;
 	}
+	status = share_options_get(conn, snum, &options);
+	if (!NT_STATUS_IS_OK(status)) {
+		goto fail;
+	}
+	conn->purge_users = options.purge_users;
+	conn->max_brackets = options.max_brackets;
+
 	status = open_state_init(msg_ctx, &conn->state);
 	if (!NT_STATUS_IS_OK(status)) {
 		goto fail;
@@ -208,8 +165,7 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 		DBG_WARNING("what is held is not listed: %s\n",
 			    nt_errstr(status));
 	}
-	udf_get_held_options(snum, &options);
-	conn->held = held_ops_create(conn, conn->state, list, &options);
+	conn->held = held_ops_create(conn, conn->state, list, &options.held);
 	if (conn->held == NULL) {
 		status = NT_STATUS_NO_MEMORY;
 		goto fail;
@@ -250,10 +206,7 @@ static int udf_connect(struct vfs_handle_struct *handle,
 		goto fail;
 	}
 
-	require = lp_parm_bool(SNUM(handle->conn),
-			       "udf",
-			       "require store",
-			       false);
+	require = share_options_require_store(SNUM(handle->conn));
 
 	status = udf_conn_create(handle, &conn);
 	if (NT_STATUS_IS_OK(status)) {

@@ -139,7 +139,7 @@ bool udf_check_bit(const uint8_t *bits, uint32_t i)
 	return (bits[i / 8] & (1u << (i % 8))) != 0;
 }
 
-static void set_bit(uint8_t *bits, uint32_t i)
+void udf_check_set_bit(uint8_t *bits, uint32_t i)
 {
 	bits[i / 8] |= (uint8_t)(1u << (i % 8));
 }
@@ -154,7 +154,7 @@ static void note_shared(struct udf_check *check, uint32_t block)
 		check->no_memory = true;
 		return;
 	}
-	set_bit(check->shared, block);
+	udf_check_set_bit(check->shared, block);
 }
 
 void udf_check_use(struct udf_check *check, uint32_t lbn, uint64_t count)
@@ -169,7 +169,7 @@ void udf_check_use(struct udf_check *check, uint32_t lbn, uint64_t count)
 			note_shared(check, block);
 			continue;
 		}
-		set_bit(check->used, block);
+		udf_check_set_bit(check->used, block);
 		/* Of the metadata partition they are in the metadata file's. */
 		check->summary->used_blocks +=
 			block < check->info->partition_blocks;
@@ -236,7 +236,7 @@ static void compare_bits(struct udf_check *check, const struct bitmap *of,
 			continue;
 		}
 		if (!used) {
-			set_bit(check->lost, of->base + i);
+			udf_check_set_bit(check->lost, of->base + i);
 		}
 		if (run.count > 0 && run.lost == !used &&
 		    run.first + run.count == i) {
@@ -508,7 +508,7 @@ static int check_mirror(struct udf_check *check)
 	}
 	for (uint32_t i = 0; i < info->mapped_blocks; i++) {
 		if (udf_check_bit(check->used, info->partition_blocks + i)) {
-			set_bit(used, i);
+			udf_check_set_bit(used, i);
 		}
 	}
 	ret = udf_volume_metadata_compare(check->volume, used, false, &differ);
@@ -646,7 +646,13 @@ static int check_opened(struct udf_check *check, const char *path)
 					   report_lost_file, check);
 	}
 	if (ret == 0) {
+		ret = udf_check_spares_begin(check);
+	}
+	if (ret == 0) {
 		ret = udf_check_tree(check);
+	}
+	if (ret == 0 && !check->no_tree) {
+		udf_check_spares(check);
 	}
 	/* Without a tree all would be lost, and nothing could be done. */
 	if (ret == 0 && !check->no_tree) {
@@ -658,6 +664,7 @@ static int check_opened(struct udf_check *check, const char *path)
 	if (ret == 0 && check->no_memory) {
 		ret = -ENOMEM;
 	}
+	udf_check_spares_end(check);
 	free(check->used);
 	free(check->lost);
 	free(check->shared);

@@ -341,9 +341,14 @@ int tree_extents(struct tree *tree, size_t index, const struct udf_icb *icb,
 			      extents->aeds.runs[i].count);
 	}
 	for (i = 0; i < extents->count; i++) {
-		if (extents->list[i].type != UDF_EXTENT_HOLE) {
-			udf_check_use(tree->check, extents->list[i].lbn,
-				      extents->list[i].count);
+		const struct extent *e = &extents->list[i];
+
+		if (e->type == UDF_EXTENT_HOLE) {
+			continue;
+		}
+		udf_check_use(tree->check, e->lbn, e->count);
+		if (tree_is_defects(tree, index)) {
+			udf_check_spares_cover(tree->check, e->lbn, e->count);
 		}
 	}
 	if (ret == -ENOMEM) {

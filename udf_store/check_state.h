@@ -20,6 +20,10 @@ struct udf_check {
 	uint8_t *lost;
 	/* More than one thing refers to it; NULL: there is none. */
 	uint8_t *shared;
+	/* Those within the partition; check_spares.c. */
+	struct udf_check_spare *spares;
+	uint32_t spare_count;
+	uint8_t *non_allocatable; /* a bit for each block; NULL: none */
 	uint64_t max_unique_id;
 	uint32_t unread; /* blocks, in the last scan */
 	bool counted;	/* the last finding is among the repairable ones */
@@ -49,6 +53,7 @@ void udf_check_fixed(struct udf_check *check);
 void udf_check_recount(struct udf_check *check);
 
 bool udf_check_bit(const uint8_t *bits, uint32_t i);
+void udf_check_set_bit(uint8_t *bits, uint32_t i);
 
 /*
  * Something uses these blocks of the partition. Those that are used already
@@ -87,5 +92,15 @@ int udf_check_scan(struct udf_check *check, const uint8_t *bits, bool mend,
 
 /* check_orphans.c: files in lost blocks. -ENOMEM, -ECANCELED. */
 int udf_check_orphans(struct udf_check *check);
+
+/*
+ * check_spares.c: spare packets within the partition. Begin before the tree;
+ * cover: these blocks are in the Non-Allocatable Space; then report. -ENOMEM.
+ */
+int udf_check_spares_begin(struct udf_check *check);
+void udf_check_spares_cover(struct udf_check *check, uint32_t lbn,
+			    uint32_t count);
+void udf_check_spares(struct udf_check *check);
+void udf_check_spares_end(struct udf_check *check);
 
 #endif /* UDF_STORE_CHECK_STATE_H */

@@ -35,6 +35,7 @@
 #include "operation.h"
 #include "owners.h"
 #include "recover.h"
+#include "spares.h"
 
 /* Shown for an owner that UDF calls "not specified". */
 #define NOBODY 65534u
@@ -293,6 +294,7 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 {
 	struct udf_integrity integrity = { .closed = false };
 	struct udf_fs *fs = calloc(1, sizeof(*fs));
+	bool recovered = false;
 	bool restore = false;
 	int ret = 0;
 
@@ -344,6 +346,14 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 		if (ret == 0) {
 			ret = udf_recover(fs);
 		}
+		if (ret < 0) {
+			goto fail;
+		}
+		recovered = true;
+	}
+	if (!fs->read_only) {
+		/* Before the first block of a file is written. */
+		ret = udf_spares_judge(fs, recovered);
 		if (ret < 0) {
 			goto fail;
 		}

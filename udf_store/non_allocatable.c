@@ -294,6 +294,29 @@ out:
 	return moved > 0;
 }
 
+int udf_non_allocatable_runs(struct udf_fs *fs, struct udf_run_list *runs)
+{
+	struct udf_node *file = NULL;
+	int ret = find_file(fs, &file);
+
+	if (ret < 0) {
+		return ret == -ENOENT ? 0 : ret;
+	}
+	pthread_rwlock_rdlock(&file->lock);
+	for (size_t i = 0; i < file->map.count && ret == 0; i++) {
+		const struct udf_extent *e = &file->map.extents[i];
+
+		if (e->type != UDF_EXTENT_HOLE) {
+			ret = udf_run_list_add(runs, e->lbn,
+					       (uint32_t)e->count);
+		}
+	}
+	pthread_rwlock_unlock(&file->lock);
+	udf_node_put(file, 1);
+	udf_run_list_sort(runs);
+	return ret;
+}
+
 static void set_state(uint8_t *states, uint32_t first, uint32_t count,
 		      uint32_t lbn, uint64_t blocks, uint8_t state)
 {

@@ -31,4 +31,10 @@ void udf_non_allocatable_record(struct udf_fs *fs);
  */
 bool udf_non_allocatable_evacuate(struct udf_fs *fs);
 
+/*
+ * All blocks of the Non-Allocatable Space, sorted. Empty if the volume has no
+ * such file. -EUCLEAN, -EIO, -ENOMEM.
+ */
+int udf_non_allocatable_runs(struct udf_fs *fs, struct udf_run_list *runs);
+
 #endif /* UDF_STORE_NON_ALLOCATABLE_H */

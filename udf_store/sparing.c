@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "bytes.h"
 #include "sparing.h"
 
@@ -32,6 +33,10 @@ struct udf_sparing {
 	struct sparing_copy copy[UDF_MAX_SPARING_TABLES];
 	uint32_t count;
 	struct udf_sparing_entry *entries;
+	/* Free spares that are not to be used, by their blocks. */
+	uint32_t *refused;
+	size_t refused_count;
+	size_t refused_capacity;
 };
 
 static bool is_relocated(const struct udf_sparing_entry *entry)
@@ -569,6 +574,7 @@ void udf_sparing_free(struct udf_sparing *sparing)
 {
 	if (sparing != NULL) {
 		free(sparing->entries);
+		free(sparing->refused);
 		free(sparing);
 	}
 }
@@ -597,10 +603,64 @@ uint32_t udf_sparing_map(const struct udf_sparing *sparing, uint32_t lbn,
 	return block;
 }
 
-/* Of the entries, the first free spare; count: none. */
+static bool is_refused(const struct udf_sparing *sparing, uint32_t mapped)
+{
+	size_t i = 0;
+
+	while (i < sparing->refused_count && sparing->refused[i] != mapped) {
+		i++;
+	}
+	return i < sparing->refused_count;
+}
+
+/* Of the entries, the first free spare that can be used; count: none. */
 static uint32_t first_free(const struct udf_sparing *sparing)
 {
-	return lower_bound(sparing, UDF_SPARE_FREE);
+	uint32_t i = lower_bound(sparing, UDF_SPARE_FREE);
+
+	while (i < sparing->count &&
+	       is_refused(sparing, sparing->entries[i].mapped)) {
+		i++;
+	}
+	return i;
+}
+
+/* Record it as defective. */
+static void spoil(struct udf_sparing *sparing, uint32_t mapped)
+{
+	uint32_t i = lower_bound(sparing, UDF_SPARE_FREE);
+
+	while (i < sparing->count && sparing->entries[i].mapped != mapped) {
+		i++;
+	}
+	if (i < sparing->count) {
+		sparing->entries[i].original = UDF_SPARE_DEFECTIVE;
+		sparing->changed = true;
+		sort_entries(sparing);
+	}
+}
+
+int udf_sparing_refuse(struct udf_sparing *sparing, uint32_t mapped,
+		       bool record)
+{
+	uint32_t *refused = NULL;
+
+	if (record) {
+		spoil(sparing, mapped);
+		return 0;
+	}
+	if (is_refused(sparing, mapped)) {
+		return 0;
+	}
+	refused = udf_array_grow(sparing->refused, sparing->refused_count,
+				 &sparing->refused_capacity, sizeof(*refused));
+	if (refused == NULL) {
+		return -ENOMEM;
+	}
+	sparing->refused = refused;
+	sparing->refused[sparing->refused_count] = mapped;
+	sparing->refused_count++;
+	return 0;
 }
 
 int udf_sparing_relocate(struct udf_sparing *sparing, uint32_t original,
@@ -702,6 +762,8 @@ void udf_sparing_count(const struct udf_sparing *sparing,
 			counts->relocated++;
 		}
 	}
+	counts->free -= (uint32_t)sparing->refused_count;
+	counts->defective += (uint32_t)sparing->refused_count;
 }
 
 const struct udf_sparing_entry *

@@ -78,6 +78,14 @@ int udf_sparing_relocate(struct udf_sparing *sparing, uint32_t original,
 			 const void *data, size_t bytes, uint32_t *spare);
 
 /*
+ * Do not use the free spare at a block of the volume: it counts as defective.
+ * With record, the table says so from the next udf_sparing_commit() on; else
+ * for as long as the table is open. -ENOMEM.
+ */
+int udf_sparing_refuse(struct udf_sparing *sparing, uint32_t mapped,
+		       bool record);
+
+/*
  * Write the table, if it changed, to each copy with the next sequence number:
  * each is on the medium before the next is begun. 0: at least one copy holds
  * it (a log line tells of the others). -EIO: none does; the next call tries

@@ -470,6 +470,37 @@ void udf_volume_sparing_status(struct udf_volume *volume,
 	};
 }
 
+bool udf_volume_spare_within(const struct udf_volume_info *info,
+			     uint32_t mapped, struct udf_run *part)
+{
+	uint64_t start = info->partition_start;
+	uint64_t end = start + info->partition_blocks;
+	uint64_t first = mapped > start ? mapped : start;
+	uint64_t behind = (uint64_t)mapped + info->packet_blocks;
+
+	behind = behind < end ? behind : end;
+	if (first >= behind) {
+		return false;
+	}
+	part->lbn = (uint32_t)(first - start);
+	part->count = (uint32_t)(behind - first);
+	return true;
+}
+
+int udf_volume_refuse_spare(struct udf_volume *volume, uint32_t mapped,
+			    bool record)
+{
+	int ret = 0;
+
+	if (volume->sparing == NULL) {
+		return 0;
+	}
+	pthread_rwlock_wrlock(&volume->partition.map_lock);
+	ret = udf_sparing_refuse(volume->sparing, mapped, record);
+	pthread_rwlock_unlock(&volume->partition.map_lock);
+	return ret;
+}
+
 int udf_volume_sparing_entries(struct udf_volume *volume,
 			       struct udf_sparing_entry **entries,
 			       uint32_t *count)

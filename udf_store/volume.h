@@ -311,6 +311,20 @@ void udf_volume_sparing_status(struct udf_volume *volume,
 			       struct udf_sparing_status *status);
 
 /*
+ * The blocks that a spare packet at a block of the volume has within the
+ * partition; false: none.
+ */
+bool udf_volume_spare_within(const struct udf_volume_info *info,
+			     uint32_t mapped, struct udf_run *part);
+
+/*
+ * Never relocate a packet to the free spare at a block of the volume. With
+ * record, the next change of the table on the medium says so, too. -ENOMEM.
+ */
+int udf_volume_refuse_spare(struct udf_volume *volume, uint32_t mapped,
+			    bool record);
+
+/*
  * A copy of the sparing table's entries, sorted; free() it. *entries is NULL
  * and *count 0 when the volume has none. -ENOMEM.
  */

@@ -699,12 +699,13 @@ static void snapshot_finish(struct snapshot *snapshot, int result)
 		}
 		if (result < 0 && !node->unlinked) {
 			node->fresh = chosen->was_fresh;
-			udf_node_forget_aeds(node);
-			/* Without space the next commit takes what is free. */
+			/* For AEDs that have to leave a bad packet; as they
+			 * are they need no space. */
 			(void)udf_node_reserve_aeds(node);
 			udf_commit_dirty(node);
 		} else if (!chosen->is_empty) {
 			udf_node_note_synced(node, chosen->written);
+			udf_node_aeds_stored(node);
 			node->replaces = false;
 		}
 	}

@@ -83,15 +83,17 @@ void udf_count_nodes(struct udf_fs *fs, int files, int directories)
 static int put_integrity(struct udf_fs *fs, bool closed)
 {
 	struct udf_integrity integrity = { .closed = false };
-	uint64_t free_blocks = udf_space_free(&fs->space);
+	uint64_t free_blocks = udf_space_unallocated(&fs->space);
 
 	udf_volume_get_integrity(fs->volume, &integrity);
 	integrity.closed = closed;
 	integrity.next_unique_id = fs->next_unique_id;
 	integrity.free_blocks = (uint32_t)free_blocks;
 	if (fs->info->has_metadata) {
-		free_blocks =
-			udf_space_free(udf_space_for_metadata(&fs->space));
+		struct udf_space *metadata =
+			udf_space_for_metadata(&fs->space);
+
+		free_blocks = udf_space_unallocated(metadata);
 		integrity.metadata_free = (uint32_t)free_blocks;
 	}
 	integrity.files = fs->files;

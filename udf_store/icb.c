@@ -171,6 +171,11 @@ void udf_node_forget_aeds(struct udf_node *node)
 	node->chain = (struct udf_aed_chain){ .first = 0 };
 }
 
+void udf_node_aeds_stored(struct udf_node *node)
+{
+	node->chain.unsure = false;
+}
+
 /* What the next AED has. Without memory it is not known. */
 static void chain_append(struct udf_aed_chain *chain, const uint8_t *ads,
 			 size_t length)
@@ -593,6 +598,15 @@ static uint64_t ad_max_blocks(const struct udf_node *node)
 	return UDF_AD_MAX_LENGTH / node->fs->info->block_size;
 }
 
+/* AEDs for so many descriptors: of each but the last one leads on. */
+static uint64_t aeds_for(uint64_t ads, uint64_t per_aed)
+{
+	if (ads <= per_aed) {
+		return 1;
+	}
+	return 1 + (ads - per_aed + per_aed - 2) / (per_aed - 1);
+}
+
 static uint64_t aeds_needed(const struct udf_node *node, uint64_t ads)
 {
 	size_t ad_size = udf_ad_size(node_ad_form(node));
@@ -602,12 +616,8 @@ static uint64_t aeds_needed(const struct udf_node *node, uint64_t ads)
 	if (ads <= in_icb) {
 		return 0;
 	}
-	/* One of the ICB's, and of each AED's but the last, leads on. */
-	ads -= in_icb - 1;
-	if (ads <= per_aed) {
-		return 1;
-	}
-	return 1 + (ads - per_aed + per_aed - 2) / (per_aed - 1);
+	/* One of the ICB's leads on. */
+	return aeds_for(ads - (in_icb - 1), per_aed);
 }
 
 /* For a map of so many extents, which end at a block. */
@@ -807,37 +817,63 @@ static void release_aeds(struct udf_node *node, struct udf_run_list *aeds)
 	udf_run_list_free(aeds);
 }
 
-/*
- * Write the descriptors that do not fit the ICB to AEDs in new blocks. The
- * old AEDs stay as they are until the ICB has left them behind.
- */
-static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
+/* New blocks for so many AEDs. */
+static int take_aeds(struct udf_node *node, uint64_t count,
+		     struct udf_run_list *aeds)
+{
+	uint32_t lbn = node->lbn;
+	int ret = 0;
+
+	for (uint64_t i = 0; i < count && ret == 0; i++) {
+		ret = take_aed(node, lbn, &lbn);
+		if (ret < 0) {
+			break;
+		}
+		ret = udf_run_list_add(aeds, lbn, 1);
+		if (ret < 0) {
+			udf_space_release(&node->fs->space, lbn, 1);
+		}
+	}
+	if (ret < 0) {
+		release_aeds(node, aeds);
+	}
+	return ret;
+}
+
+/* The index-th block of runs that have so many. */
+static uint32_t run_block(const struct udf_run_list *runs, uint64_t index)
+{
+	size_t i = 0;
+
+	while (index >= runs->runs[i].count) {
+		index -= runs->runs[i].count;
+		i++;
+	}
+	return runs->runs[i].lbn + (uint32_t)index;
+}
+
+/* Write the descriptors that do not fit the ICB to AEDs in these blocks. */
+static int encode_aeds(const struct udf_node *node, enum udf_ad_form form,
 		       const uint8_t *ads, size_t count,
-		       udf_node_store_fn store, void *private_data,
-		       uint32_t *first)
+		       const struct udf_run_list *blocks,
+		       udf_node_store_fn store, void *private_data)
 {
 	struct udf_fs *fs = node->fs;
 	size_t ad_size = udf_ad_size(form);
 	uint32_t block_size = fs->info->block_size;
 	size_t per_aed = (block_size - UDF_AED_LEN) / ad_size;
-	struct udf_run_list fresh = { .runs = NULL };
 	uint8_t *block = NULL;
 	uint8_t *part = NULL;
-	uint32_t lbn = 0;
+	uint64_t index = 0;
 	int ret = 0;
 
 	block = malloc(block_size);
 	part = malloc(block_size);
 	if (block == NULL || part == NULL) {
 		ret = -ENOMEM;
-		goto out;
 	}
-	ret = take_aed(node, node->lbn, &lbn);
-	if (ret < 0) {
-		goto out;
-	}
-	*first = lbn;
-	while (count > 0) {
+	while (count > 0 && ret == 0) {
+		uint32_t lbn = run_block(blocks, index);
 		struct udf_aed aed = {
 			.tag = {
 				.id = UDF_TAG_AED,
@@ -847,76 +883,73 @@ static int encode_aeds(struct udf_node *node, enum udf_ad_form form,
 					udf_volume_location(fs->info, lbn).block,
 			},
 		};
-		uint32_t next = 0;
-		size_t here = count;
+		size_t here = count > per_aed ? per_aed - 1 : count;
 
-		ret = udf_run_list_add(&fresh, lbn, 1);
-		if (ret < 0) {
-			udf_space_release(&fs->space, lbn, 1);
-			goto out;
-		}
-		if (count > per_aed) {
-			here = per_aed - 1;
-			ret = take_aed(node, lbn, &next);
-			if (ret < 0) {
-				goto out;
-			}
-		}
+		index++;
 		memcpy(part, ads, here * ad_size);
 		aed.ads = part;
 		aed.ad_length = (uint32_t)(here * ad_size);
-		if (next != 0) {
-			encode_next_ad(node, form, next, &part[aed.ad_length]);
+		if (here < count) {
+			encode_next_ad(node, form, run_block(blocks, index),
+				       &part[aed.ad_length]);
 			aed.ad_length += (uint32_t)ad_size;
 		}
 		ret = encode_aed(&aed, block, block_size);
 		if (ret >= 0) {
 			ret = store(private_data, lbn, block, false);
 		}
-		if (ret < 0 && next != 0) {
-			udf_space_release(&fs->space, next, 1);
-		}
-		if (ret < 0) {
-			goto out;
-		}
 		ads += here * ad_size;
 		count -= here;
-		lbn = next;
 	}
-	release_aeds(node, &node->aeds);
-	node->aeds = fresh;
-	fresh = (struct udf_run_list){ .runs = NULL };
-	ret = 0;
-out:
-	/* Nothing leads to those of a chain that was not finished. */
-	release_aeds(node, &fresh);
 	free(block);
 	free(part);
 	return ret;
 }
 
-/* The descriptors behind those in the ICB: in the AEDs there are, or new. */
+/*
+ * The descriptors behind those in the ICB: in the AEDs there are, or new ones.
+ * The old ones stay as they are until the ICB has left them behind.
+ */
 static int store_aeds(struct udf_node *node, enum udf_ad_form form,
 		      size_t in_icb, const uint8_t *ads, size_t count,
 		      udf_node_store_fn store, void *private_data,
 		      uint32_t *first)
 {
-	size_t length = count * udf_ad_size(form);
+	size_t ad_size = udf_ad_size(form);
+	uint32_t block_size = node->fs->info->block_size;
+	size_t length = count * ad_size;
+	struct udf_run_list fresh = { .runs = NULL };
 	int ret = 0;
 
 	if (chain_has(node, form, in_icb, ads, length)) {
 		*first = node->chain.first;
-		return 0;
+		return node->chain.unsure
+			       ? encode_aeds(node, form, ads, count,
+					     &node->aeds, store, private_data)
+			       : 0;
 	}
-	udf_node_forget_aeds(node);
-	ret = encode_aeds(node, form, ads, count, store, private_data, first);
+	ret = take_aeds(node,
+			aeds_for(count, (block_size - UDF_AED_LEN) / ad_size),
+			&fresh);
 	if (ret == 0) {
-		node->chain.first = *first;
-		node->chain.form = (uint16_t)form;
-		node->chain.in_icb = in_icb;
-		chain_append(&node->chain, ads, length);
+		ret = encode_aeds(node, form, ads, count, &fresh, store,
+				  private_data);
 	}
-	return ret;
+	if (ret < 0) {
+		/* Nothing leads to those of a chain that was not finished. */
+		release_aeds(node, &fresh);
+		return ret;
+	}
+	release_aeds(node, &node->aeds);
+	node->aeds = fresh;
+	*first = run_block(&fresh, 0);
+	udf_node_forget_aeds(node);
+	node->chain.first = *first;
+	node->chain.form = (uint16_t)form;
+	node->chain.in_icb = in_icb;
+	node->chain.unsure = true;
+	chain_append(&node->chain, ads, length);
+	return 0;
 }
 
 /* What an ICB says of its file's data. */

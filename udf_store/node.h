@@ -45,6 +45,9 @@ struct udf_aed_chain {
 	size_t in_icb;	 /* bytes of descriptors in front of it */
 	uint8_t *ads;	 /* in all AEDs together; NULL: not known */
 	size_t length;	 /* bytes */
+	/* The commit that wrote them did not end well, or has not ended: they
+	 * have to be written again, where they are. */
+	bool unsure;
 };
 
 struct udf_node {
@@ -220,13 +223,16 @@ int udf_node_reserve_aeds(struct udf_node *node);
 int udf_node_reserve_same(struct udf_node *node);
 /* The same for the map when it has been cut to so many blocks. */
 int udf_node_reserve_cut(struct udf_node *node, uint64_t blocks);
-/* It is not sure any more what is in the AEDs on the medium. */
+/* Nothing is known any more of what is in the AEDs on the medium. */
 void udf_node_forget_aeds(struct udf_node *node);
+/* A commit with the node ended well: they are on the medium. */
+void udf_node_aeds_stored(struct udf_node *node);
 
 /*
  * The blocks of the node's metadata as they shall be on the medium: AEDs that
  * change go to new blocks (out of the reserve; the old ones are released), the
- * ICB to its own. Each is given to store. embedded_data: what to put into the ICB
+ * ICB to its own. AEDs of which a commit that failed has written the same go
+ * where they are: so one that is tried again on a full volume takes no space. Each is given to store. embedded_data: what to put into the ICB
  * instead of node->data, or NULL.
  */
 typedef int (*udf_node_store_fn)(void *private_data, uint32_t lbn,

@@ -618,6 +618,16 @@ int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
 	return ret;
 }
 
+uint64_t udf_space_unallocated(struct udf_space *space)
+{
+	uint64_t blocks = 0;
+
+	pthread_mutex_lock(&space->lock);
+	blocks = space->free_blocks + space->released_blocks;
+	pthread_mutex_unlock(&space->lock);
+	return blocks;
+}
+
 uint64_t udf_space_free(struct udf_space *space)
 {
 	uint64_t blocks = 0;

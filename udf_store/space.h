@@ -126,6 +126,8 @@ int udf_space_look(struct udf_space *space, uint32_t lbn, uint32_t count,
 
 /* What can be allocated in this one, and what will be after a commit. */
 uint64_t udf_space_free(struct udf_space *space);
+/* The same with what is reserved: what the bitmap will call free then. */
+uint64_t udf_space_unallocated(struct udf_space *space);
 /* Of one of both there will be more after a commit. */
 bool udf_space_has_released(struct udf_space *space);
 

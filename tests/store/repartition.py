@@ -22,6 +22,7 @@ FT_DIRECTORY, FT_STREAMS, FT_VAT = 4, 13, 248
 FT_METADATA, FT_MIRROR, FT_BITMAP = 250, 251, 252
 AD_SHORT, AD_LONG, AD_IN_ICB = 0, 1, 3
 PIECES = 16  # extents of the metadata file, at most
+SPARING_ENTRIES = 56  # where those of a sparing table begin
 
 
 def crc16(data):
@@ -281,6 +282,25 @@ class Volume:
     def make_template(self):
         root, = struct.unpack_from('<I', self.block(self.file_set), 404)
         self.template = bytes(self.block(root))
+
+
+def put_sparing(image, block_size, entries):
+    """All copies of a sparing table of one block have just these entries,
+    (original, mapped), from now on. Returns how many copies there are."""
+    volume = Volume(image, block_size)
+    copies = [at // block_size for at in
+              range(0, len(volume.bytes), block_size)
+              if volume.bytes[at + 17:at + 36] == b'*UDF Sparing Table\0']
+    for block in copies:
+        table = volume.volume_block(block)
+        struct.pack_into('<H', table, 48, len(entries))
+        table[SPARING_ENTRIES:] = bytes(block_size - SPARING_ENTRIES)
+        for i, entry in enumerate(sorted(entries)):
+            struct.pack_into('<II', table, SPARING_ENTRIES + 8 * i, *entry)
+        seal(table, block, SPARING_ENTRIES - 16 + 8 * len(entries))
+        volume.put_volume_block(block, table)
+    volume.save(image)
+    return len(copies)
 
 
 def place_metadata(volume, first):

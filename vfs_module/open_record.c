@@ -16,16 +16,14 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 			  TDB_DATA value,
 			  struct udf_open_state0 **_record)
 {
-	struct udf_open_stateB blob = {
-		.version = UDF_OPEN_STATE_VERSION_0,
-	};
+	struct udf_open_stateB *blob = NULL;
 	DATA_BLOB raw = data_blob_const(value.dptr, value.dsize);
 	struct udf_open_state0 *record = NULL;
 	enum ndr_err_code ndr_err;
 	uint32_t version = 0;
 
 	if (raw.length == 0) {
-		record = talloc_zero(mem_ctx, struct udf_open_state0);
+		record = open_record_ndr_new(mem_ctx, 0);
 		if (record == NULL) {
 			return NT_STATUS_NO_MEMORY;
 		}
@@ -53,23 +51,30 @@ NTSTATUS open_record_pull(TALLOC_CTX *mem_ctx,
 		return NT_STATUS_REVISION_MISMATCH;
 	}
 
+	blob = talloc_zero(mem_ctx, struct udf_open_stateB);
+	if (blob == NULL) {
+		return NT_STATUS_NO_MEMORY;
+	}
 	ndr_err = ndr_pull_struct_blob(
 		&raw,
-		mem_ctx,
-		&blob,
+		blob,
+		blob,
 		(ndr_pull_flags_fn_t)ndr_pull_udf_open_stateB);
 	if (!NDR_ERR_CODE_IS_SUCCESS(ndr_err)) {
 		DBG_ERR("damaged record of %zu bytes: %s\n",
 			raw.length,
 			ndr_map_error2string(ndr_err));
+		TALLOC_FREE(blob);
 		return ndr_map_error2ntstatus(ndr_err);
 	}
-	if (blob.info.info0 == NULL) {
+	if (blob->info.info0 == NULL) {
 		DBG_ERR("record without content\n");
+		TALLOC_FREE(blob);
 		return NT_STATUS_INTERNAL_DB_CORRUPTION;
 	}
 
-	*_record = blob.info.info0;
+	*_record = talloc_move(mem_ctx, &blob->info.info0);
+	TALLOC_FREE(blob);
 	return NT_STATUS_OK;
 }
 

@@ -15,7 +15,8 @@
 #define OPEN_RECORD_NO_OPEN UINT64_MAX
 
 /*
- * Decode a record. An empty one (new, or nothing but watchers) has no opens.
+ * Decode a record, all of it a talloc child of mem_ctx. An empty one (new, or
+ * nothing but watchers) has no opens.
  * NT_STATUS_REVISION_MISMATCH: written by a newer release, leave it alone.
  * Any other error: it is damaged; that was logged.
  */

@@ -133,18 +133,37 @@ bool open_record_ndr_is_plain(DATA_BLOB raw)
 	       raw.length == plain_length(num_opens);
 }
 
+struct udf_open_state0 *open_record_ndr_new(TALLOC_CTX *mem_ctx,
+					    uint32_t num_opens)
+{
+	size_t most = (size_t)num_opens + 1;
+	size_t each = sizeof(struct udf_open_entry0) + ENTRY_LEN;
+	struct udf_open_state0 *record = NULL;
+
+	record = talloc_pooled_object(mem_ctx,
+				      struct udf_open_state0,
+				      2,
+				      most * each + ENTRIES);
+	if (record == NULL) {
+		return NULL;
+	}
+	*record = (struct udf_open_state0) { .num_opens = 0 };
+	return record;
+}
+
 struct udf_open_state0 *open_record_ndr_pull(TALLOC_CTX *mem_ctx,
 					     DATA_BLOB raw)
 {
+	uint32_t num_opens = IVAL(raw.data, HEAD_NUM_OPENS);
 	struct udf_open_state0 *record = NULL;
 	const uint8_t *p = NULL;
 	uint32_t i = 0;
 
-	record = talloc(mem_ctx, struct udf_open_state0);
+	record = open_record_ndr_new(mem_ctx, num_opens);
 	if (record == NULL) {
 		return NULL;
 	}
-	record->num_opens = IVAL(raw.data, HEAD_NUM_OPENS);
+	record->num_opens = num_opens;
 	record->opens = talloc_array(record,
 				     struct udf_open_entry0,
 				     record->num_opens);

@@ -17,6 +17,14 @@
 /* Is it a complete record of version 0, of the length its entries take? */
 bool open_record_ndr_is_plain(DATA_BLOB raw);
 
+/*
+ * A record without opens. What so many opens and one more need, and what it
+ * takes to encode them, is in one piece with it: it is made and freed for each
+ * control code. NULL: no memory.
+ */
+struct udf_open_state0 *open_record_ndr_new(TALLOC_CTX *mem_ctx,
+					    uint32_t num_opens);
+
 /* Decode a plain record. NULL: no memory. */
 struct udf_open_state0 *open_record_ndr_pull(TALLOC_CTX *mem_ctx,
 					     DATA_BLOB raw);

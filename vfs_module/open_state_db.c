@@ -3,25 +3,26 @@
  * The open-state database itself; see open_state_db.h.
  */
 #include "open_state_db.h"
+#include "open_state_keep.h"
 #include "open_record_ndr.h"
 #include "samba_compat.h"
 #include "system/filesys.h"
 #include "lib/dbwrap/dbwrap_open.h"
-#include "lib/dbwrap/dbwrap_tdb.h"
 #include "lib/dbwrap/dbwrap_watch.h"
+#include "lib/tdb_wrap/tdb_wrap.h"
 #include "lib/util/util_tdb.h"
 #include "util_tdb.h"
+#include <libgen.h>
 
 #define OPEN_STATE_DB "udf_open_state.tdb"
+#define OPEN_STATE_TWINS_DB "udf_open_state_persistent.tdb"
+#define OPEN_STATE_TDB_FLAGS (TDB_DEFAULT | TDB_INCOMPATIBLE_HASH | TDB_SEQNUM)
 
 /*
  * Chains of its hash, as many as smbd gives its own databases: a lookup among
  * 100,000 records must not walk through hundreds of them.
  */
 #define OPEN_STATE_DB_CHAINS 10007
-
-/* Bytes for a record of a few opens, decoded and encoded. */
-#define OPEN_STATE_POOL 2048
 
 TDB_DATA open_state_make_key(const struct udf_file_key *key,
 			     struct open_state_key *k)
@@ -125,13 +126,6 @@ void open_state_tell_away(struct open_state *state,
 	}
 }
 
-/* Must the record be kept on disk, and on every node? */
-static bool open_state_needs_twin(struct open_state *state,
-				  const struct udf_open_state0 *record)
-{
-	return state->has_twin && open_record_outlives_smbd(record);
-}
-
 /* Store a record, an empty one too. */
 static NTSTATUS open_state_store_record(struct db_record *rec,
 					struct udf_open_state0 *record,
@@ -153,6 +147,9 @@ static NTSTATUS open_state_store_record(struct db_record *rec,
 }
 
 /*
+ * Store a record, or delete an empty one; outlived: it had handles that outlive
+ * smbd.
+ *
  * CTDB deletes a record, and stores one without a twin, at this node alone.
  * Should the node die before CTDB's vacuuming has told the others, what they
  * have of the record comes back, and with it opens that were closed. So the
@@ -161,12 +158,21 @@ static NTSTATUS open_state_store_record(struct db_record *rec,
 static NTSTATUS open_state_store(struct open_state *state,
 				 struct db_record *rec,
 				 struct udf_open_state0 *record,
-				 bool had_twin)
+				 bool outlived)
 {
-	bool twin = open_state_needs_twin(state, record);
+	bool outlives = open_record_outlives_smbd(record);
+	bool twin = state->has_twin && outlives;
 	NTSTATUS status;
 
-	if (had_twin && !twin && state->has_copies) {
+	if (state->keep_db != NULL && (outlived || outlives)) {
+		status = open_state_keep(state,
+					 dbwrap_record_get_key(rec),
+					 record);
+		if (!NT_STATUS_IS_OK(status)) {
+			return status;
+		}
+	}
+	if (state->has_copies && outlived && !twin) {
 		status = open_state_store_record(rec, record, true);
 		if (!NT_STATUS_IS_OK(status)) {
 			return status;
@@ -198,15 +204,14 @@ static void open_state_change_locked(struct db_record *rec,
 	struct open_state_change *c = private_data;
 	struct udf_open_state0 *record = NULL;
 	struct udf_open_entry0 *entry = NULL;
-	TALLOC_CTX *frame = talloc_stackframe_pool(OPEN_STATE_POOL);
-	bool had_twin = false;
+	bool outlived = false;
 	bool dirty = false;
 
-	c->status = open_record_pull(frame, value, &record);
+	c->status = open_record_pull(c->state, value, &record);
 	if (!NT_STATUS_IS_OK(c->status)) {
 		goto done;
 	}
-	had_twin = open_state_needs_twin(c->state, record);
+	outlived = open_record_outlives_smbd(record);
 	if (c->pruning == OPEN_STATE_DROP_GONE) {
 		dirty = open_state_prune(record);
 		/* Nobody's: a node died that was about to delete it. */
@@ -224,11 +229,11 @@ static void open_state_change_locked(struct db_record *rec,
 		goto done;
 	}
 	if (dirty) {
-		c->status = open_state_store(c->state, rec, record, had_twin);
+		c->status = open_state_store(c->state, rec, record, outlived);
 		c->store_failed = !NT_STATUS_IS_OK(c->status);
 	}
 done:
-	TALLOC_FREE(frame);
+	TALLOC_FREE(record);
 }
 
 /* Make the entry what it was before a change that could not be stored. */
@@ -265,8 +270,13 @@ static void open_state_undo_locked(struct db_record *rec,
 	 * Memory comes first in a store and last in a deletion: a store that
 	 * fails at the disk again has done what is needed.
 	 */
-	twin = open_state_needs_twin(c->state, record);
+	twin = c->state->has_twin && open_record_outlives_smbd(record);
 	c->status = open_state_store_record(rec, record, twin);
+	if (NT_STATUS_IS_OK(c->status) && c->state->keep_db != NULL) {
+		c->status = open_state_keep(c->state,
+					    dbwrap_record_get_key(rec),
+					    record);
+	}
 done:
 	TALLOC_FREE(frame);
 }
@@ -366,58 +376,68 @@ NTSTATUS open_state_change(struct open_state *state,
 	return status;
 }
 
+/*
+ * Open dbwrap's file of the twins before dbwrap does, which then shares what is
+ * open, for the sake of a flag that dbwrap does not know: a transaction waits
+ * for the disk with fdatasync, and where the tdb is mapped each time with msync
+ * again, so that it takes twice as long. The database itself has to be mapped
+ * to be locked with mutexes. Without this all works, but slower.
+ */
+static void open_state_open_twins(struct open_state *state, const char *path)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct tdb_wrap *twins = NULL;
+	char *directory = NULL;
+	char *twins_path = NULL;
+
+	/* Letter by letter as dbwrap names it, or it would not be the same. */
+	directory = talloc_strdup(frame, path);
+	if (directory != NULL) {
+		twins_path = talloc_asprintf(frame,
+					     "%s/" OPEN_STATE_TWINS_DB,
+					     dirname(directory));
+	}
+	if (twins_path != NULL) {
+		twins = tdb_wrap_open(state,
+				      twins_path,
+				      OPEN_STATE_DB_CHAINS,
+				      OPEN_STATE_TDB_FLAGS | TDB_NOMMAP,
+				      O_RDWR | O_CREAT,
+				      0600);
+	}
+	if (twins == NULL) {
+		DBG_WARNING("cannot open " OPEN_STATE_TWINS_DB " beside %s: "
+			    "%s\n",
+			    path,
+			    strerror(errno));
+	}
+	TALLOC_FREE(frame);
+}
+
 static struct db_context *open_state_open(struct open_state *state,
 					  const char *path,
 					  uint64_t db_flags)
 {
-	int tdb_flags = TDB_DEFAULT | TDB_INCOMPATIBLE_HASH | TDB_SEQNUM;
-	int open_flags = O_RDWR | O_CREAT;
-	struct db_context *db = NULL;
 	/*
 	 * No place in Samba's lock order would do: a close comes with the
 	 * byte-range locks' record locked (2), and a store with a twin in a
 	 * cluster locks g_lock's (3). Under ours nothing is locked but by its
-	 * own store.
+	 * own store, and what is kept of it.
 	 */
 	enum dbwrap_lock_order order = DBWRAP_LOCK_ORDER_NONE;
 
-	/*
-	 * With a twin on disk, or CTDB, records come back when the first
-	 * process opens the database. Without, they must stay: the last
-	 * client's smbd may have gone, and the client come back.
-	 */
-	if (state->has_twin || lp_clustering()) {
-		tdb_flags |= TDB_CLEAR_IF_FIRST;
-	}
-
-	/*
-	 * A transaction in the twin waits for the disk with fdatasync, and
-	 * where the tdb is mapped each time with msync again, so that it takes
-	 * twice as long. db_open() cannot be told not to map it, since it wants
-	 * the robust mutexes. Only db_open() can join an smbd that still runs
-	 * with an earlier build of this module, which has them.
-	 */
 	if (state->has_twin && !state->has_copies) {
-		db = db_open_tdb(state,
-				 path,
-				 OPEN_STATE_DB_CHAINS,
-				 tdb_flags | TDB_NOMMAP,
-				 open_flags,
-				 0600,
-				 order,
-				 db_flags);
+		open_state_open_twins(state, path);
 	}
-	if (db == NULL) {
-		db = db_open(state,
-			     path,
-			     OPEN_STATE_DB_CHAINS,
-			     tdb_flags,
-			     open_flags,
-			     0600,
-			     order,
-			     db_flags);
-	}
-	return db;
+	/* Cleared by the first, so that tdb may lock it with mutexes. */
+	return db_open(state,
+		       path,
+		       OPEN_STATE_DB_CHAINS,
+		       OPEN_STATE_TDB_FLAGS | TDB_CLEAR_IF_FIRST,
+		       O_RDWR | O_CREAT,
+		       0600,
+		       order,
+		       db_flags);
 }
 
 NTSTATUS open_state_init(struct messaging_context *msg_ctx,
@@ -464,6 +484,13 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 	state->cheap_seqnum = !lp_clustering();
 	TALLOC_FREE(path);
 	open_record_set_self(&self);
+
+	if (!state->has_twin && !lp_clustering()) {
+		status = open_state_keep_init(state);
+		if (!NT_STATUS_IS_OK(status)) {
+			goto fail;
+		}
+	}
 
 	process_state = state;
 	*_state = state;

@@ -25,6 +25,8 @@ struct open_state {
 	bool has_twin;
 	/* Those are in the memory of all nodes, too, until CTDB tidies up. */
 	bool has_copies;
+	/* Or those of disconnected handles in a file: open_state_keep.h. */
+	struct db_context *keep_db;
 	open_state_away_fn away_fn;
 	bool is_swept;
 };

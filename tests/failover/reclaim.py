@@ -19,12 +19,15 @@ import tdb
 wire = durable.smb_client
 
 DATABASE = 'udf_open_state.tdb'
-# Samba's header of a record that may have a twin on disk, and how smbd opens
-# such a database.
+# Where the records of disconnected handles are without persistent ones.
+KEPT = 'udf_open_state_disconnected.tdb'
+# Samba's header of a record that may have a twin on disk.
 TWIN_HEADER = 16
-OPEN_FLAGS = tdb.CLEAR_IF_FIRST | tdb.INCOMPATIBLE_HASH | tdb.SEQNUM
 # TDB_MUTEX_LOCKING of tdb.h, which the module tdb does not name.
 MUTEX_LOCKING = 4096
+# How smbd opens the database.
+OPEN_FLAGS = (tdb.CLEAR_IF_FIRST | tdb.INCOMPATIBLE_HASH | tdb.SEQNUM |
+              MUTEX_LOCKING)
 # The header that Samba puts before a record with watchers: none of them.
 NO_WATCHERS = bytes(4)
 
@@ -45,9 +48,9 @@ AWAY_SECONDS = 4
 FULL_OPENS = 250
 
 
-def records(place):
-    """The records of a server that is not clustered: {key: value}."""
-    path = os.path.join(place.home, 'lock', DATABASE)
+def records(place, name=DATABASE):
+    """The files with a record, of a server that is not clustered."""
+    path = os.path.join(place.home, 'lock', name)
     done = subprocess.run(['tdbtool', path, 'keys'], stdout=subprocess.PIPE,
                           text=True, check=True)
     return [line for line in done.stdout.splitlines() if '32 bytes' in line]
@@ -87,6 +90,9 @@ def check_orderly(tap, place, server):
     rig.wait_until(lambda: not os.path.exists(f'/proc/{pid}'))
     tap.result(not cases.defect_disabled(place.file('orderly')),
                'orderly: the flag is off while nobody has the handle')
+    if not place.persistent:
+        tap.equal(len(records(place, KEPT)), 1,
+                  'orderly: kept for when nobody has the database open')
 
     client, handle = cases.reclaim(client, server, handle)
     tap.result(cases.defect_disabled(place.file('orderly')),
@@ -96,6 +102,8 @@ def check_orderly(tap, place, server):
     client.disconnect()
     tap.result(rig.wait_until(lambda: not records(place)),
                'orderly: nothing is left after the close')
+    if not place.persistent:
+        tap.equal(records(place, KEPT), [], 'orderly: nor kept')
 
 
 def check_timed_out(tap, place, server):
@@ -118,6 +126,8 @@ def check_timed_out(tap, place, server):
                f'after {took:.1f} s')
     tap.result(rig.wait_until(lambda: not records(place), 15),
                'timed out: with its record')
+    if not place.persistent:
+        tap.equal(records(place, KEPT), [], 'timed out: which is not kept')
     try:
         cases.reclaim(client, server, handle, 0)
         tap.result(False, 'timed out: no reclaim any more')
@@ -334,8 +344,8 @@ def check_unstored(tap, place):
 
 
 def check_joined(tap, place):
-    """The database as an earlier build of the module, which an smbd still
-    runs with, has opened it: mapped, and with mutexes."""
+    """The database as a process has opened it that has no use of mutexes
+    (dbwrap_tdb_mutexes in smb.conf)."""
     lock = os.path.join(place.home, 'lock')
     os.makedirs(lock, exist_ok=True)
     program = ('import os,sys,tdb\n'
@@ -344,7 +354,7 @@ def check_joined(tap, place):
                'print("open",flush=True)\nsys.stdin.read()\n')
     with subprocess.Popen(['/usr/bin/python3', '-c', program,
                            os.path.join(lock, DATABASE),
-                           str(OPEN_FLAGS | MUTEX_LOCKING)],
+                           str(OPEN_FLAGS & ~MUTEX_LOCKING)],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as other:
         tap.equal(other.stdout.readline(), 'open\n', 'joined: it is open')
@@ -376,7 +386,7 @@ def check_record(tap, place, server, persistent):
         handle = client.open_durable(name, persistent=persistent)
         tap.equal(handle.persistent, persistent, f'{name}: a handle')
         database = tdb.open(os.path.join(place.home, 'lock', DATABASE), 0,
-                            OPEN_FLAGS if persistent else 0, os.O_RDWR)
+                            OPEN_FLAGS, os.O_RDWR)
         before = set(database.keys())
         tap.equal(handle.purge(wire.ENABLED), wire.SUCCESS,
                   f'{name}: a good record')

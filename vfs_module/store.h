@@ -68,7 +68,7 @@ struct udf_store {
 	bool sparse_files;
 	/*
 	 * st_dev of its files, as it is mounted now, and what stands for the
-	 * volume wherever it is mounted. Only if st_ino is as lasting; else 0.
+	 * volume wherever it is mounted, if st_ino is as lasting; else 0.
 	 */
 	dev_t mounted_dev;
 	uint64_t lasting_dev;

@@ -369,7 +369,6 @@ static void take_identity(struct udf_store *store, struct store_kernel *s)
 	       sizeof(s->volume_id));
 	udf_volume_close(volume);
 
-	store->mounted_dev = s->dev;
 	store->lasting_dev = udf_store_lasting_dev(s->volume_id);
 }
 
@@ -411,6 +410,7 @@ NTSTATUS store_kernel_open(TALLOC_CTX *mem_ctx,
 
 	store->ops = &store_kernel_ops;
 	store->private_data = s;
+	store->mounted_dev = s->dev;
 	store->read_only = ((fs.f_flags & ST_RDONLY) != 0);
 
 	*_store = store;

@@ -9,6 +9,7 @@
 struct store_udfd {
 	int root_fd; /* the share's root, for questions about the volume */
 	bool defect_managed; /* as long as it is mounted */
+	bool told; /* that it fails */
 };
 
 static int store_udfd_destructor(struct store_udfd *s)
@@ -23,10 +24,24 @@ static int store_udfd_destructor(struct store_udfd *s)
 /*
  * The daemon may have gone, or another file system may have been mounted
  * over: every reply is checked, none of these errors is the client's fault.
+ * But the client decides how often it asks: only the first is for everybody's
+ * log.
  */
-static NTSTATUS store_udfd_error(const char *what, int err)
+static NTSTATUS
+store_udfd_error(struct udf_store *store, const char *what, int err)
 {
-	DBG_ERR("udfd: %s: %s\n", what, strerror(err));
+	struct store_udfd *s = talloc_get_type_abort(store->private_data,
+						     struct store_udfd);
+
+	if (!s->told) {
+		DBG_ERR("udfd: %s: %s; further failures are logged at level "
+			"3\n",
+			what,
+			strerror(err));
+		s->told = true;
+	} else {
+		DBG_NOTICE("udfd: %s: %s\n", what, strerror(err));
+	}
 
 	switch (err) {
 	case ENOTTY:
@@ -54,10 +69,10 @@ static NTSTATUS store_udfd_get_volume(struct udf_store *store,
 
 	ret = ioctl(s->root_fd, UDFD_IOC_VOLUME_INFO, info);
 	if (ret == -1) {
-		return store_udfd_error("UDFD_IOC_VOLUME_INFO", errno);
+		return store_udfd_error(store, "UDFD_IOC_VOLUME_INFO", errno);
 	}
 	if (!store_udfd_is_reply(info->magic, info->version)) {
-		return store_udfd_error("UDFD_IOC_VOLUME_INFO", EIO);
+		return store_udfd_error(store, "UDFD_IOC_VOLUME_INFO", EIO);
 	}
 	return NT_STATUS_OK;
 }
@@ -73,10 +88,10 @@ static NTSTATUS store_udfd_get_sparing(struct udf_store *store,
 
 	ret = ioctl(s->root_fd, UDFD_IOC_SPARING_INFO, info);
 	if (ret == -1) {
-		return store_udfd_error("UDFD_IOC_SPARING_INFO", errno);
+		return store_udfd_error(store, "UDFD_IOC_SPARING_INFO", errno);
 	}
 	if (!store_udfd_is_reply(info->magic, info->version)) {
-		return store_udfd_error("UDFD_IOC_SPARING_INFO", EIO);
+		return store_udfd_error(store, "UDFD_IOC_SPARING_INFO", EIO);
 	}
 	return NT_STATUS_OK;
 }
@@ -200,7 +215,8 @@ static NTSTATUS store_udfd_set_defect_management(struct udf_store *store,
 	case EBADF:
 		return NT_STATUS_ACCESS_DENIED;
 	default:
-		return store_udfd_error("UDFD_IOC_EXCHANGE_DEFECT_MANAGEMENT",
+		return store_udfd_error(store,
+					"UDFD_IOC_EXCHANGE_DEFECT_MANAGEMENT",
 					errno);
 	}
 }
@@ -222,10 +238,10 @@ static NTSTATUS store_udfd_file_key(struct udf_store *store,
 		return NT_STATUS_INVALID_DEVICE_REQUEST;
 	}
 	if (ret == -1) {
-		return store_udfd_error("UDFD_IOC_FILE_ID", errno);
+		return store_udfd_error(store, "UDFD_IOC_FILE_ID", errno);
 	}
 	if (!store_udfd_is_reply(raw.magic, raw.version)) {
-		return store_udfd_error("UDFD_IOC_FILE_ID", EIO);
+		return store_udfd_error(store, "UDFD_IOC_FILE_ID", EIO);
 	}
 
 	*key = (struct udf_file_key) {
@@ -254,7 +270,7 @@ static NTSTATUS store_udfd_commit(struct udf_store *store, int fd)
 		ret = fsync(s->root_fd);
 	}
 	if (ret == -1) {
-		return store_udfd_error("fsync", errno);
+		return store_udfd_error(store, "fsync", errno);
 	}
 	return NT_STATUS_OK;
 }

@@ -282,6 +282,37 @@ static uint32_t udf_fs_capabilities(struct vfs_handle_struct *handle,
 }
 
 /*
+ * udfd was started again, or another volume mounted, under a connected client:
+ * smbd, which goes by the share's path, is on the new mount then, and other
+ * clients' smbds know files there by another number than that of the mount.
+ */
+static void udf_conn_follow(struct vfs_handle_struct *handle, dev_t dev)
+{
+	struct udf_conn *conn = handle->data;
+	const char *path = handle->conn->connectpath;
+	struct udf_store *store = NULL;
+	struct stat st;
+	NTSTATUS status;
+	int ret = -1;
+
+	ret = stat(path, &st);
+	if (ret == -1 || st.st_dev != dev) {
+		/* A file of what is mounted below the share. */
+		return;
+	}
+
+	become_root();
+	status = udf_find_store(conn, path, &store);
+	unbecome_root();
+	if (!NT_STATUS_IS_OK(status)) {
+		return;
+	}
+	DBG_NOTICE("%s was mounted anew (%s)\n", path, store->ops->name);
+	TALLOC_FREE(conn->store);
+	conn->store = store;
+}
+
+/*
  * What smbd's databases call a file: the same on every node and after every
  * mount. Device numbers are not, and a handle could not be reclaimed where
  * the volume has gone. (SMB_VFS_FS_FILE_ID, which clients see, is the inode
@@ -292,11 +323,18 @@ static struct file_id udf_file_id_create(struct vfs_handle_struct *handle,
 {
 	const struct udf_conn *conn = handle->data;
 	struct file_id id = SMB_VFS_NEXT_FILE_ID_CREATE(handle, sbuf);
+	int saved_errno = errno;
 
-	if (conn == NULL || conn->store->lasting_dev == 0) {
+	if (conn == NULL) {
 		return id;
 	}
-	if (id.devid == conn->store->mounted_dev) {
+	if (sbuf->st_ex_dev != conn->store->mounted_dev) {
+		udf_conn_follow(handle, sbuf->st_ex_dev);
+		errno = saved_errno;
+	}
+	if (conn->store->lasting_dev != 0 &&
+	    id.devid == conn->store->mounted_dev)
+	{
 		id.devid = conn->store->lasting_dev;
 	}
 	return id;

@@ -256,6 +256,19 @@ def children(pid):
         return {int(word) for word in file.read().split()}
 
 
+def udfd_of(mount):
+    """The process that has the mount."""
+    for name in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open(f'/proc/{name}/cmdline', 'rb') as file:
+                words = os.fsdecode(file.read()).split('\0')
+        except OSError:
+            continue
+        if os.path.basename(words[0]) == 'udfd' and mount in words:
+            return int(name)
+    raise RuntimeError(f'no udfd has {mount}')
+
+
 def smbclient(server, share, commands, expect=0):
     """Run smbclient's commands; returns what it said."""
     done = subprocess.run(

@@ -727,8 +727,11 @@ static bool test_refused(struct torture_context *tctx, struct smb2_tree *tree,
 	status = udf_set_purge(tree, c.file.scan, DISABLED);
 	UDF_OK(tctx, status, "DISABLED");
 	status = refused_replay(&c, &refused_ops[0]);
-	UDF_OK(tctx, status, refused_ops[0].name);
-	memset(c.file.data, 0, sizeof(c.file.data));
+	/* Linux's udf driver has it refused like this, bracket or not. */
+	if (!NT_STATUS_EQUAL(status, NT_STATUS_NOT_SUPPORTED)) {
+		UDF_OK(tctx, status, refused_ops[0].name);
+		memset(c.file.data, 0, sizeof(c.file.data));
+	}
 	CHECK_CONTENT(tctx, &c.file, true);
 	status = refused_replay(&c, &refused_ops[1]);
 	UDF_OK(tctx, status, refused_ops[1].name);

@@ -15,6 +15,7 @@
 #define FNAME MAPPED_FNAME
 
 #define ENABLED UDF_PURGE_FAILURE_MODE_ENABLED
+#define DISABLED UDF_PURGE_FAILURE_MODE_DISABLED
 
 bool mapped_setup(struct torture_context *tctx, struct mapped_file *file,
 		  struct smb2_tree *scanner, struct smb2_tree *writer,
@@ -130,6 +131,20 @@ bool mapped_check_content(struct torture_context *tctx,
 	}
 	TALLOC_FREE(got);
 	return true;
+}
+
+bool mapped_check_never_written(struct torture_context *tctx,
+				struct mapped_file *file)
+{
+	NTSTATUS status;
+
+	if (!mapped_check_content(tctx, file, false)) {
+		return false;
+	}
+	status = udf_set_purge(file->scanner, file->scan, DISABLED);
+	torture_assert_ntstatus_ok(tctx, status, "DISABLED");
+	udf_serve(tctx, HELD_MSEC);
+	return mapped_check_content(tctx, file, false);
 }
 
 bool mapped_stays_held(struct torture_context *tctx, struct smb2_request *req)

@@ -54,6 +54,13 @@ bool mapped_setup(struct torture_context *tctx, struct mapped_file *file,
 bool mapped_wait_closed(struct torture_context *tctx,
 			struct mapped_file *file);
 
+/*
+ * The scanner ends the bracket: nothing was written, and nothing will be.
+ * False: the test's result is set.
+ */
+bool mapped_check_never_written(struct torture_context *tctx,
+				struct mapped_file *file);
+
 /* Whose trees are NULL meanwhile is taken for gone. */
 void mapped_teardown(struct mapped_file *file);
 

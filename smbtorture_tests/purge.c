@@ -1159,6 +1159,7 @@ struct torture_suite *udf_purge_suite(TALLOC_CTX *ctx)
 	torture_suite_add_suite(suite, udf_purge_compound_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_life_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_mapped_suite(suite));
+	torture_suite_add_suite(suite, udf_purge_expiry_suite(suite));
 	torture_suite_add_suite(suite, udf_purge_sessions_suite(suite));
 	return suite;
 }

@@ -522,21 +522,6 @@ done:
 	return ret;
 }
 
-/* The scanner ends the bracket: nothing was written, and nothing will be. */
-static bool check_never_written(struct torture_context *tctx,
-				struct channels *c)
-{
-	NTSTATUS status;
-
-	if (!mapped_check_content(tctx, &c->file, false)) {
-		return false;
-	}
-	status = udf_set_purge(c->file.scanner, c->file.scan, DISABLED);
-	torture_assert_ntstatus_ok(tctx, status, "DISABLED");
-	udf_serve(tctx, HELD_MSEC);
-	return mapped_check_content(tctx, &c->file, false);
-}
-
 /* With the last channel the session goes, and what it had asked for. */
 static bool test_all_lost(struct torture_context *tctx, struct smb2_tree *tree,
 			  struct smb2_tree *tree2)
@@ -569,7 +554,7 @@ static bool test_all_lost(struct torture_context *tctx, struct smb2_tree *tree,
 	if (!ret) {
 		goto done;
 	}
-	ret = check_never_written(tctx, &c);
+	ret = mapped_check_never_written(tctx, &c.file);
 done:
 	channels_teardown(&c);
 	return ret;
@@ -620,7 +605,7 @@ static bool test_end(struct torture_context *tctx, struct smb2_tree *tree,
 	c.file.writer = NULL;
 	status = channels_end(&c, how);
 	UDF_OK(tctx, status, "over the other channel");
-	ret = check_never_written(tctx, &c);
+	ret = mapped_check_never_written(tctx, &c.file);
 	if (!ret) {
 		goto done;
 	}

@@ -20,6 +20,8 @@ struct torture_suite *udf_purge_cells_suite(TALLOC_CTX *ctx);
 struct torture_suite *udf_purge_channels_suite(TALLOC_CTX *ctx);
 /* Compounded requests; part of udf.purge. */
 struct torture_suite *udf_purge_compound_suite(TALLOC_CTX *ctx);
+/* A session whose Kerberos ticket expires; part of udf.purge. */
+struct torture_suite *udf_purge_expiry_suite(TALLOC_CTX *ctx);
 /* A session that is authenticated again, or ends; part of udf.purge. */
 struct torture_suite *udf_purge_sessions_suite(TALLOC_CTX *ctx);
 /* What a count outlives; part of udf.purge. */

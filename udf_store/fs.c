@@ -33,6 +33,7 @@
 #include "metadata_growth.h"
 #include "metadata_restore.h"
 #include "operation.h"
+#include "osta.h"
 #include "owners.h"
 #include "recover.h"
 #include "spares.h"
@@ -330,6 +331,8 @@ int udf_fs_mount(const char *path, const struct udf_volume_options *options,
 	fs->directories = integrity.directories;
 	fs->integrity_open = !integrity.closed;
 	fs->repairing = options->repair;
+	fs->keeps_names = options->keep_names ||
+			  strcmp(integrity.modifier, UDF_OUR_IDENTIFIER) != 0;
 	fs->growth_pending = udf_volume_metadata_is_stale(fs->volume);
 	open_space(fs, &integrity, options->repair);
 	if (!fs->read_only) {

@@ -7,6 +7,7 @@
  * an ICB is looked at once, so circles end.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@
 #include "recover.h"
 
 #define NO_SLOT SIZE_MAX
+
+/* What a second file of a name has behind it: " (2)". */
+#define NUMBER_LEN 16u
 
 /* What is known of an ICB that the walk came to. */
 struct seen {
@@ -58,7 +62,7 @@ struct walk {
 	size_t seconds_count;
 	size_t seconds_capacity;
 	bool corrects; /* more than the bitmaps */
-	bool resolved; /* names that are still there twice do not count */
+	bool resolved; /* names that are there twice have been looked at */
 	uint64_t next_unique_id;
 	uint32_t files;
 	uint32_t directories;
@@ -344,9 +348,6 @@ static int visit_hidden(struct walk *walk, struct udf_node *directory)
 	size_t count = udf_directory_hidden_count(directory);
 	int ret = 0;
 
-	if (count == 0 || walk->resolved) {
-		return 0;
-	}
 	for (size_t i = 0; i < count && ret == 0; i++) {
 		struct udf_dirent hidden = { .offset = 0 };
 		struct udf_dirent shown = { .offset = 0 };
@@ -355,7 +356,7 @@ static int visit_hidden(struct walk *walk, struct udf_node *directory)
 			ret = visit_name(walk, directory, &hidden);
 		}
 	}
-	if (ret == 0) {
+	if (ret == 0 && count > 0 && !walk->resolved) {
 		ret = lbn_list_add(&walk->hiding, directory->lbn);
 	}
 	return ret;
@@ -403,12 +404,67 @@ static int visit_directory(struct walk *walk, uint32_t lbn)
 }
 
 /*
+ * Give what a hidden name leads to another one beside it, with a number that
+ * grows from *number on; the hidden one can go then.
+ */
+static int name_anew(struct udf_node *directory,
+		     const struct udf_dirent *hidden, struct udf_node *target,
+		     unsigned int *number)
+{
+	struct udf_dirent found = { .offset = 0 };
+	char name[UDF_SHOWN_NAME_MAX + NUMBER_LEN];
+	size_t length = strlen(hidden->name);
+	int ret = udf_node_reserve_aeds(directory);
+
+	while (ret == 0) {
+		snprintf(name, sizeof(name), "%.*s (%u)", (int)length,
+			 hidden->name, *number);
+		ret = udf_directory_find(directory, name, &found);
+		while ((ret == -ENAMETOOLONG || ret == -EILSEQ) && length > 1) {
+			/* Until it fits, and ends with a whole character. */
+			length--;
+			snprintf(name, sizeof(name), "%.*s (%u)", (int)length,
+				 hidden->name, *number);
+			ret = udf_directory_find(directory, name, &found);
+		}
+		(*number)++;
+	}
+	if (ret == -ENOENT) {
+		ret = udf_directory_insert(directory, name, target,
+					   hidden->fid_unique_id, NULL);
+	}
+	if (ret == 0) {
+		udf_volume_log(directory->fs->volume, UDF_LOG_WARNING,
+			       "two files were named '%s' in one directory: "
+			       "one is '%s' now",
+			       hidden->name, name);
+	}
+	return ret;
+}
+
+/* Both FIDs of a name are the only ones of what they lead to: keep both. */
+static int keep_both(struct walk *walk, struct udf_node *directory,
+		     const struct udf_dirent *hidden, unsigned int *number)
+{
+	struct udf_node *target = NULL;
+	int ret = udf_node_get(walk->fs, hidden->icb, &target);
+
+	if (ret == 0) {
+		ret = name_anew(directory, hidden, target, number);
+		udf_node_put(target, 1);
+	}
+	return ret;
+}
+
+/*
  * Of two FIDs of a name one goes (commit.c): the newer one, unless it is the
- * last name of what it leads to, and the older one is not.
+ * last name of what it leads to, and the older one is not. If it is the last
+ * name and we did not put it there, the file has been made, and gets another.
  */
 static int resolve_hidden(struct walk *walk, struct udf_node *directory)
 {
 	size_t i = udf_directory_hidden_count(directory);
+	unsigned int number = 2;
 	int ret = 0;
 
 	while (i > 0 && ret == 0) {
@@ -426,6 +482,15 @@ static int resolve_hidden(struct walk *walk, struct udf_node *directory)
 		of_hidden = &walk->table[table_slot(walk, hidden.icb)];
 		of_shown = &walk->table[table_slot(walk, shown.icb)];
 		keep_hidden = of_hidden->names <= 1 && of_shown->names > 1;
+		if (walk->fs->keeps_names && of_hidden->names == 1 &&
+		    !keep_hidden) {
+			ret = keep_both(walk, directory, &hidden, &number);
+			if (ret < 0) {
+				/* It stays hidden, and its blocks are used. */
+				ret = ret == -ENOMEM ? ret : 0;
+				continue;
+			}
+		}
 		ret = udf_directory_resolve(directory, i, keep_hidden);
 		if (ret == 0 && keep_hidden) {
 			of_shown->names--;

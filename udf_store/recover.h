@@ -14,6 +14,10 @@
  * cannot be read; directories below it that cannot be read, or are damaged, only
  * make it more careful: what the bitmap says is in use stays so. For a repair (repair.h)
  * nothing but the bitmaps is corrected, and nothing becomes free.
+ *
+ * Of two FIDs of a name that a commit of ours can have left (commit.c) one
+ * goes. When somebody else wrote the volume, or had closed it, both files stay,
+ * one with a number behind its name.
  */
 int udf_recover(struct udf_fs *fs);
 

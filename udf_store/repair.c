@@ -287,6 +287,8 @@ static int recount(const struct repair *repair)
 		return -EROFS;
 	}
 	udf_volume_get_integrity(volume, &integrity);
+	/* Names that are there twice are not an interrupted commit's then. */
+	options.keep_names = integrity.closed;
 	integrity.closed = false;
 	ret = udf_volume_put_integrity(volume, &integrity);
 	if (ret < 0) {

@@ -35,6 +35,7 @@ struct udf_fs {
 	const struct udf_volume_info *info;
 	bool read_only;
 	bool repairing; /* see repair.h */
+	bool keeps_names; /* two of a name are none of our commits' */
 	uint16_t tag_version;
 	uint16_t tag_serial;
 	uint32_t root_lbn;

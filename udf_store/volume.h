@@ -36,6 +36,9 @@ struct udf_volume_options {
 	 * descriptor, the header of the space bitmap; free no block. See
 	 * repair.h. */
 	bool repair;
+	/* Of two files that have one name in a directory, of which a recovery
+	 * drops one when the commit that left them was ours, keep both. */
+	bool keep_names;
 	uint32_t block_size;	   /* bytes; 0: find out */
 	size_t verify_limit;	   /* bytes kept until verified; 0: default */
 	/* Bytes of memory for directories and files in use, of who mounts it

@@ -406,6 +406,37 @@ class Damage:
                 repartition.Icb(now).seal(lbn)
             self.volume.put(where, now)
 
+    def same_name(self, names):
+        """All files of these names, which are equally long and in one
+        directory, have the first one's."""
+        lbn = self.directory_of(names[0])
+        others = [b'\x08' + name.encode() for name in names[1:]]
+
+        def change(block, at):
+            length, = struct.unpack_from('<H', block, at + 36)
+            at_name = at + 38 + length
+            end = at_name + block[at + 19]
+            if block[at_name:end] in others:
+                block[at_name + 1:end] = names[0].encode()
+                where = struct.unpack_from('<I', block, at + 12)[0]
+                length, = struct.unpack_from('<H', block, at + 10)
+                fid = block[at:at + 16 + length]
+                repartition.seal(fid, where)
+                block[at:at + 16 + length] = fid
+        self.change_names(lbn, change)
+
+    def left_open(self, writer):
+        """Whoever writes the volume has not closed it."""
+        for number in range(1024):
+            block = self.volume.volume_block(number)
+            if repartition.tag_of(block) == TAG_LVID:
+                partitions, = struct.unpack_from('<I', block, 72)
+                struct.pack_into('<I', block, 28, 0)
+                struct.pack_into('23s', block, 80 + 8 * partitions + 1,
+                                 writer)
+                repartition.seal(block, number)
+                self.volume.put_volume_block(number, block)
+
     def names_checksum(self):
         """Every other name of a directory, and its parent entry."""
         lbn, _ = self.find_icb(

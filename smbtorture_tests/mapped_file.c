@@ -107,30 +107,12 @@ void mapped_teardown(struct mapped_file *file)
 bool mapped_check_content(struct torture_context *tctx,
 			  struct mapped_file *file, bool written)
 {
-	uint8_t *got = NULL;
-	NTSTATUS status;
-	size_t i;
-
-	got = talloc_array(tctx, uint8_t, UDF_TEST_FILE_SIZE);
-	torture_assert(tctx, got != NULL, "memory");
-	status = udf_read(
-		file->scanner, file->scan, 0, got, UDF_TEST_FILE_SIZE);
-	torture_assert_ntstatus_ok(tctx, status, "reading " FNAME);
-	for (i = 0; i < UDF_TEST_FILE_SIZE; i++) {
-		uint8_t expected = udf_test_byte(i);
-
-		if (written && i >= WRITE_OFFSET &&
-		    i < WRITE_OFFSET + WRITE_LENGTH) {
-			expected = file->data[i - WRITE_OFFSET];
-		}
-		torture_assert_int_equal(tctx,
-					 got[i],
-					 expected,
-					 talloc_asprintf(
-						 tctx, "byte %zu", i));
-	}
-	TALLOC_FREE(got);
-	return true;
+	return udf_check_content(tctx,
+				 file->scanner,
+				 file->scan,
+				 WRITE_OFFSET,
+				 written ? file->data : NULL,
+				 WRITE_LENGTH);
 }
 
 bool mapped_check_never_written(struct torture_context *tctx,

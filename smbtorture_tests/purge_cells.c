@@ -624,25 +624,8 @@ static void cell_teardown(struct cell *cell)
 /* Is the file as udf_test_file() made it? */
 static bool check_untouched(struct cell *cell)
 {
-	struct torture_context *tctx = cell->tctx;
-	uint8_t *got = NULL;
-	NTSTATUS status;
-	size_t i;
-
-	got = talloc_array(tctx, uint8_t, UDF_TEST_FILE_SIZE);
-	torture_assert(tctx, got != NULL, "memory");
-	status = udf_read(
-		cell->scanner, cell->scan, 0, got, UDF_TEST_FILE_SIZE);
-	torture_assert_ntstatus_ok(tctx, status, "reading " FNAME);
-	for (i = 0; i < UDF_TEST_FILE_SIZE; i++) {
-		torture_assert_int_equal(tctx,
-					 got[i],
-					 udf_test_byte(i),
-					 talloc_asprintf(
-						 tctx, "byte %zu", i));
-	}
-	TALLOC_FREE(got);
-	return true;
+	return udf_check_content(
+		cell->tctx, cell->scanner, cell->scan, 0, NULL, 0);
 }
 
 /* A row that writes: what it was told is done must be in the file. */

@@ -245,6 +245,34 @@ NTSTATUS udf_read(struct smb2_tree *tree, struct smb2_handle handle,
 	return status;
 }
 
+bool udf_check_content(struct torture_context *tctx, struct smb2_tree *tree,
+		       struct smb2_handle handle, size_t offset,
+		       const uint8_t *written, size_t length)
+{
+	uint8_t *got = NULL;
+	NTSTATUS status;
+	size_t i;
+
+	got = talloc_array(tctx, uint8_t, UDF_TEST_FILE_SIZE);
+	torture_assert(tctx, got != NULL, "memory");
+	status = udf_read(tree, handle, 0, got, UDF_TEST_FILE_SIZE);
+	torture_assert_ntstatus_ok(tctx, status, "reading the file");
+	for (i = 0; i < UDF_TEST_FILE_SIZE; i++) {
+		uint8_t expected = udf_test_byte(i);
+
+		if (written != NULL && i >= offset && i < offset + length) {
+			expected = written[i - offset];
+		}
+		torture_assert_int_equal(tctx,
+					 got[i],
+					 expected,
+					 talloc_asprintf(
+						 tctx, "byte %zu", i));
+	}
+	TALLOC_FREE(got);
+	return true;
+}
+
 NTSTATUS udf_flush(struct smb2_tree *tree, struct smb2_handle handle)
 {
 	struct smb2_flush io = {.in.file.handle = handle};

@@ -102,6 +102,14 @@ NTSTATUS udf_write_recv(struct smb2_request *req);
 NTSTATUS udf_read(struct smb2_tree *tree, struct smb2_handle handle,
 		  uint64_t offset, void *data, size_t length);
 
+/*
+ * Does a file have what udf_test_file() made, but for length bytes at offset,
+ * which are those of written (NULL: none)? The test fails where it has not.
+ */
+bool udf_check_content(struct torture_context *tctx, struct smb2_tree *tree,
+		       struct smb2_handle handle, size_t offset,
+		       const uint8_t *written, size_t length);
+
 /* FLUSH: what was written is on the medium. */
 NTSTATUS udf_flush(struct smb2_tree *tree, struct smb2_handle handle);
 

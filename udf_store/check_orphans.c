@@ -3,7 +3,8 @@
  * Files that no name leads to: ICBs in blocks that are neither free nor used.
  * They are left behind when a directory is damaged. A repair gives them names
  * again, if all of their blocks are such, too: else something else was written
- * there since.
+ * there since. In free blocks nobody looks for them, since removed files are
+ * there.
  *
  * What lies below an orphaned directory keeps its name there; of streams and
  * attributes the file is the orphan. Of directories that lead to each other in
@@ -25,6 +26,7 @@ struct orphan {
 	uint32_t lbn;
 	uint8_t file_type;
 	bool whole;   /* all its blocks are lost ones, and no other's */
+	bool torn;    /* but they end with an AED that is damaged */
 	bool has_way; /* another orphan leads to it */
 	size_t way;   /* the last one that does */
 	bool reached; /* by way of one that gets a name, or needs none */
@@ -143,15 +145,21 @@ struct extent_walk {
 	uint16_t partition;
 	const uint8_t *ads;
 	size_t length;
+	uint32_t next; /* the AED that follows what comes before it */
+	bool has_next;
+	bool torn; /* that is damaged */
 	uint32_t steps;
 };
 
-static int walk_on(struct extent_walk *walk, uint32_t lbn)
+/* The descriptors go on in an AED. */
+static int walk_on(struct extent_walk *walk)
 {
 	const struct udf_volume_info *info = walk->orphans->check->info;
 	struct udf_aed aed = { .ad_length = 0 };
+	uint32_t lbn = walk->next;
 	int ret = 0;
 
+	walk->has_next = false;
 	if (walk->steps == AEDS_MAX) {
 		return -EUCLEAN;
 	}
@@ -166,26 +174,28 @@ static int walk_on(struct extent_walk *walk, uint32_t lbn)
 	if (ret == 0) {
 		ret = decode_aed(walk->aed, info->block_size,
 				 udf_volume_location(info, lbn).block, &aed);
+		walk->torn = ret == -EUCLEAN;
 	}
 	walk->ads = aed.ads;
-	walk->length = aed.ad_length;
+	walk->length = ret == 0 ? aed.ad_length : 0;
 	return ret;
 }
 
 /*
  * The next extent that has blocks, or AED: 1, and *lbn, *count, *bytes (0: an
- * AED). 0: no more. -EUCLEAN, -EIO, -ENOMEM.
+ * AED, which is read with the next call). 0: no more. -EUCLEAN, -EIO, -ENOMEM.
  */
 static int next_extent(struct extent_walk *walk, uint32_t *lbn,
 		       uint32_t *count, uint32_t *bytes)
 {
 	const struct udf_volume_info *info = walk->orphans->check->info;
+	int ret = walk->has_next ? walk_on(walk) : 0;
 
-	while (walk->length >= udf_ad_size(walk->form)) {
+	while (ret >= 0 && walk->length >= udf_ad_size(walk->form)) {
 		struct udf_ad ad = { .length = 0 };
-		int ret = decode_ad(walk->ads, walk->length, walk->form,
-				    walk->partition, &ad);
 
+		ret = decode_ad(walk->ads, walk->length, walk->form,
+				walk->partition, &ad);
 		if (ret < 0) {
 			return ret;
 		}
@@ -205,12 +215,11 @@ static int next_extent(struct extent_walk *walk, uint32_t *lbn,
 			*bytes = 0;
 		}
 		ret = udf_volume_address(info, &ad.addr, *count, lbn);
-		if (ret == 0 && ad.type == UDF_EXTENT_NEXT) {
-			ret = walk_on(walk, *lbn);
-		}
+		walk->has_next = ret == 0 && ad.type == UDF_EXTENT_NEXT;
+		walk->next = *lbn;
 		return ret < 0 ? ret : 1;
 	}
-	return 0;
+	return ret < 0 ? ret : 0;
 }
 
 static int begin_walk(struct orphans *orphans, uint32_t lbn,
@@ -240,7 +249,11 @@ static int begin_walk(struct orphans *orphans, uint32_t lbn,
 	return ret;
 }
 
-/* Are an orphan's blocks its own? -ENOMEM. */
+/*
+ * Are an orphan's blocks its own? Of one with a damaged AED, those that come
+ * before that: when it has a name, it ends there, or the AED can be mended.
+ * -ENOMEM.
+ */
 static int claim_orphan(struct orphans *orphans, struct orphan *orphan)
 {
 	struct extent_walk walk = { .aed = NULL };
@@ -259,7 +272,8 @@ static int claim_orphan(struct orphans *orphans, struct orphan *orphan)
 		ret = next_extent(&walk, &lbn, &count, &bytes);
 	}
 	free(walk.aed);
-	orphan->whole = whole && ret >= 0;
+	orphan->torn = walk.torn;
+	orphan->whole = whole && (ret >= 0 || walk.torn);
 	return ret == -ENOMEM ? ret : 0;
 }
 
@@ -387,7 +401,7 @@ static int read_names(struct orphans *orphans, const struct orphan *orphan,
 		}
 	}
 	free(walk.aed);
-	if (ret < 0) {
+	if (ret < 0 && !walk.torn) {
 		free(data);
 		return ret;
 	}
@@ -465,8 +479,11 @@ static void report(struct orphans *orphans, const struct orphan *orphan)
 
 	udf_check_found(check, UDF_FINDING_ORPHAN, severity_of(check), NULL,
 			orphan->lbn,
-			"no name leads to the %s with the ICB in block %u%s",
+			"no name leads to the %s with the ICB in block %u%s%s",
 			what, orphan->lbn,
+			orphan->torn ? ", whose allocation descriptors are "
+				       "damaged"
+				     : "",
 			check->summary->unreadable
 				? ", but it may have one in what cannot be read"
 				: "");

@@ -846,6 +846,74 @@ done:
 }
 
 /*
+ * The file that is copied from is closed while the copy is held: that is done
+ * or not, as its answer says, and the file is as good as before.
+ */
+static bool test_copy_source_closed(struct torture_context *tctx,
+				    struct smb2_tree *tree,
+				    struct smb2_tree *tree2)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle source = {{0}};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool replied;
+	bool ret = true;
+	NTSTATUS status;
+	size_t i;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	status = udf_test_file(tree2, FNAME_SOURCE);
+	UDF_OK(tctx, status, "making " FNAME_SOURCE);
+	status = udf_open(tree2,
+			  FNAME_SOURCE,
+			  SEC_RIGHTS_FILE_ALL,
+			  NTCREATEX_DISP_OPEN,
+			  0,
+			  &source);
+	UDF_OK(tctx, status, "opening " FNAME_SOURCE);
+	req = copy_chunk_send(tree2, source, file.write);
+	if (req == NULL) {
+		torture_skip_goto(
+			tctx, done, "FSCTL_SRV_COPYCHUNK does not work here\n");
+	}
+	ret = mapped_stays_held(tctx, req);
+	if (!ret) {
+		goto done;
+	}
+	udf_close(tree2, &source);
+	replied = udf_wait_reply(tctx, req, HELD_MSEC);
+	torture_assert_goto(tctx, !replied, ret, done, "it stays held");
+
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
+	torture_assert_goto(tctx, replied, ret, done, "after DISABLED");
+	status = udf_copy_chunk_recv(req);
+	torture_comment(tctx, "held: %s\n", nt_errstr(status));
+	for (i = 0; i < sizeof(file.data); i++) {
+		file.data[i] = udf_test_byte(i);
+	}
+	CHECK_CONTENT(tctx, &file, NT_STATUS_IS_OK(status));
+
+	memset(file.data, 0xA5, sizeof(file.data));
+	status = udf_write(
+		tree2, file.write, WRITE_OFFSET, file.data, WRITE_LENGTH, 0);
+	UDF_OK(tctx, status, "a WRITE afterwards");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	udf_close(tree2, &source);
+	smb2_util_unlink(tree2, FNAME_SOURCE);
+	mapped_teardown(&file);
+	return ret;
+}
+
+/*
  * Of a compound only the last request can wait (MS-SMB2 3.3.5.2.7): a WRITE
  * before it is refused, and answered while the copy is held.
  */
@@ -963,6 +1031,8 @@ struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx)
 		suite, "held_writer_disconnect", test_held_writer_disconnect);
 	torture_suite_add_2smb2_test(suite, "zero_data", test_zero_data);
 	torture_suite_add_2smb2_test(suite, "copy_chunk", test_copy_chunk);
+	torture_suite_add_2smb2_test(
+		suite, "copy_source_closed", test_copy_source_closed);
 	torture_suite_add_2smb2_test(suite, "compound", test_compound);
 	return suite;
 }

@@ -913,6 +913,101 @@ done:
 	return ret;
 }
 
+/* Lock or unlock what is written, as flags say. */
+static NTSTATUS lock_range(struct smb2_tree *tree, struct smb2_handle handle,
+			   uint32_t flags)
+{
+	struct smb2_lock_element element = {
+		.offset = WRITE_OFFSET,
+		.length = WRITE_LENGTH,
+		.flags = flags,
+	};
+	struct smb2_lock io = {
+		.in.lock_count = 1,
+		.in.file.handle = handle,
+		.in.locks = &element,
+	};
+
+	return smb2_lock(tree, &io);
+}
+
+/* Another client locks the range while a WRITE or a copy is held. */
+static bool check_locked(struct torture_context *tctx, struct smb2_tree *tree,
+			 struct smb2_tree *tree2, bool copy)
+{
+	struct mapped_file file = {0};
+	struct smb2_handle source = {{0}};
+	struct smb2_request *req = NULL;
+	const char *reason = NULL;
+	bool replied;
+	bool ret = true;
+	NTSTATUS status;
+
+	ret = mapped_setup(tctx, &file, tree, tree2, &reason);
+	if (!ret) {
+		goto done;
+	}
+	UDF_SKIP_IF(tctx, reason, ret, done);
+
+	if (copy) {
+		status = udf_test_file(tree2, FNAME_SOURCE);
+		UDF_OK(tctx, status, "making " FNAME_SOURCE);
+		status = udf_open(tree2,
+				  FNAME_SOURCE,
+				  SEC_RIGHTS_FILE_ALL,
+				  NTCREATEX_DISP_OPEN,
+				  0,
+				  &source);
+		UDF_OK(tctx, status, "opening " FNAME_SOURCE);
+		req = copy_chunk_send(tree2, source, file.write);
+		ret = mapped_stays_held(tctx, req);
+	} else {
+		ret = mapped_send_held(tctx, &file, tree2, file.write, &req);
+	}
+	if (!ret) {
+		goto done;
+	}
+	status = lock_range(tree,
+			    file.scan,
+			    SMB2_LOCK_FLAG_EXCLUSIVE |
+				    SMB2_LOCK_FLAG_FAIL_IMMEDIATELY);
+	UDF_OK(tctx, status, "a lock by another client");
+	status = udf_set_purge(tree, file.scan, DISABLED);
+	UDF_OK(tctx, status, "DISABLED");
+	replied = udf_wait_reply(tctx, req, RELEASE_MSEC);
+	torture_assert_goto(tctx, replied, ret, done, "after DISABLED");
+	status = copy ? udf_copy_chunk_recv(req) : udf_write_recv(req);
+	UDF_STATUS(tctx,
+		   status,
+		   NT_STATUS_FILE_LOCK_CONFLICT,
+		   "what was held, of a range that is locked now");
+	CHECK_CONTENT(tctx, &file, false);
+
+	status = lock_range(tree, file.scan, SMB2_LOCK_FLAG_UNLOCK);
+	UDF_OK(tctx, status, "unlocking");
+	status = udf_write(
+		tree2, file.write, WRITE_OFFSET, file.data, WRITE_LENGTH, 0);
+	UDF_OK(tctx, status, "a WRITE without the lock");
+	CHECK_CONTENT(tctx, &file, true);
+done:
+	udf_close(tree2, &source);
+	smb2_util_unlink(tree2, FNAME_SOURCE);
+	mapped_teardown(&file);
+	return ret;
+}
+
+static bool test_held_locked(struct torture_context *tctx,
+			     struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	return check_locked(tctx, tree, tree2, false);
+}
+
+static bool test_copy_locked(struct torture_context *tctx,
+			     struct smb2_tree *tree, struct smb2_tree *tree2)
+{
+	return check_locked(tctx, tree, tree2, true);
+}
+
 /*
  * Of a compound only the last request can wait (MS-SMB2 3.3.5.2.7): a WRITE
  * before it is refused, and answered while the copy is held.
@@ -1030,7 +1125,9 @@ struct torture_suite *udf_purge_mapped_suite(TALLOC_CTX *ctx)
 	torture_suite_add_2smb2_test(
 		suite, "held_writer_disconnect", test_held_writer_disconnect);
 	torture_suite_add_2smb2_test(suite, "zero_data", test_zero_data);
+	torture_suite_add_2smb2_test(suite, "held_locked", test_held_locked);
 	torture_suite_add_2smb2_test(suite, "copy_chunk", test_copy_chunk);
+	torture_suite_add_2smb2_test(suite, "copy_locked", test_copy_locked);
 	torture_suite_add_2smb2_test(
 		suite, "copy_source_closed", test_copy_source_closed);
 	torture_suite_add_2smb2_test(suite, "compound", test_compound);

@@ -126,7 +126,9 @@ static NTSTATUS udf_find_store(TALLOC_CTX *mem_ctx,
 	return status;
 }
 
+/* Takes the store over, in any case. */
 static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
+				struct udf_store *store,
 				struct udf_conn **_conn)
 {
 	int snum = SNUM(handle->conn);
@@ -138,13 +140,11 @@ static NTSTATUS udf_conn_create(struct vfs_handle_struct *handle,
 
 	conn = talloc_zero(handle->conn, struct udf_conn);
 	if (conn == NULL) {
+		TALLOC_FREE(store);
 		return NT_STATUS_NO_MEMORY;
 	}
 	conn->msg_ctx = msg_ctx;
-	status = udf_find_store(conn, handle->conn->connectpath, &conn->store);
-	if (!NT_STATUS_IS_OK(status)) {
-		goto fail;
-	}
+	conn->store = talloc_move(conn, &store);
 	status = share_options_get(conn, snum, &options);
 	if (!NT_STATUS_IS_OK(status)) {
 		goto fail;
@@ -187,11 +187,35 @@ static void udf_conn_free(void **data)
 	*data = NULL;
 }
 
+static void udf_tell_no_store(const char *service,
+			      const char *path,
+			      bool refused,
+			      NTSTATUS status)
+{
+	const char *result = refused ? "and udf:require store is set: refused"
+				     : "UDF's control codes are not served";
+
+	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
+		DBG_ERR("share %s: %s is not on a UDF volume mounted by udfd "
+			"or the kernel, %s\n",
+			service,
+			path,
+			result);
+	} else {
+		DBG_ERR("share %s: %s: %s, %s\n",
+			service,
+			path,
+			nt_errstr(status),
+			result);
+	}
+}
+
 static int udf_connect(struct vfs_handle_struct *handle,
 		       const char *service,
 		       const char *user)
 {
 	struct udf_conn *conn = NULL;
+	struct udf_store *store = NULL;
 	const char *path = handle->conn->connectpath;
 	bool require = false;
 	NTSTATUS status;
@@ -208,39 +232,39 @@ static int udf_connect(struct vfs_handle_struct *handle,
 
 	require = share_options_require_store(SNUM(handle->conn));
 
-	status = udf_conn_create(handle, &conn);
-	if (NT_STATUS_IS_OK(status)) {
-		SMB_VFS_HANDLE_SET_DATA(handle,
-					conn,
-					udf_conn_free,
-					struct udf_conn,
-					goto fail);
-		udf_set_fstype(handle);
-		DBG_NOTICE("share %s: %s is on a UDF store (%s)\n",
-			   service,
-			   path,
-			   conn->store->ops->name);
+	status = udf_find_store(handle->conn, path, &store);
+	if (!NT_STATUS_IS_OK(status)) {
+		udf_tell_no_store(service, path, require, status);
+		if (require) {
+			goto fail;
+		}
 		return 0;
 	}
 
-	if (NT_STATUS_EQUAL(status, NT_STATUS_NOT_FOUND)) {
-		DBG_ERR("share %s: %s is not on a UDF volume mounted by udfd "
-			"or the kernel, %s\n",
+	/*
+	 * What cannot be refused or held must not be done either: others see
+	 * to the brackets of this volume.
+	 */
+	status = udf_conn_create(handle, store, &conn);
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_ERR("share %s: %s: %s, refused\n",
 			service,
 			path,
-			require ? "and udf:require store is set: refused"
-				: "UDF's control codes are not served");
-	} else {
-		DBG_ERR("share %s: %s: %s, %s\n",
-			service,
-			path,
-			nt_errstr(status),
-			require ? "and udf:require store is set: refused"
-				: "UDF's control codes are not served");
+			nt_errstr(status));
+		goto fail;
 	}
-	if (!require) {
-		return 0;
-	}
+	SMB_VFS_HANDLE_SET_DATA(handle,
+				conn,
+				udf_conn_free,
+				struct udf_conn,
+				goto fail);
+	udf_set_fstype(handle);
+	DBG_NOTICE("share %s: %s is on a UDF store (%s)\n",
+		   service,
+		   path,
+		   conn->store->ops->name);
+	return 0;
+
 fail:
 	TALLOC_FREE(conn);
 	SMB_VFS_NEXT_DISCONNECT(handle);

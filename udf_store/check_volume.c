@@ -761,6 +761,51 @@ static bool table_is_sorted(const uint8_t *buf, uint16_t count)
 	return true;
 }
 
+static int compare_entries(const void *a, const void *b)
+{
+	const struct udf_sparing_entry *x = a;
+	const struct udf_sparing_entry *y = b;
+
+	if (x->original != y->original) {
+		return x->original < y->original ? -1 : 1;
+	}
+	return x->mapped < y->mapped ? -1 : x->mapped > y->mapped;
+}
+
+/* Has a copy the entries of the table that the open has chosen? -ENOMEM. */
+static int table_is_used(struct volume_check *v, const uint8_t *buf,
+			 uint16_t count, bool *is_used)
+{
+	struct udf_sparing_entry *used = NULL;
+	struct udf_sparing_entry *own = NULL;
+	uint32_t used_count = 0;
+	uint32_t i = 0;
+	int ret = udf_volume_sparing_entries(v->check->volume, &used,
+					     &used_count);
+
+	if (ret < 0) {
+		return ret;
+	}
+	own = calloc(count + 1u, sizeof(*own));
+	if (own == NULL) {
+		free(used);
+		return -ENOMEM;
+	}
+	for (i = 0; i < count; i++) {
+		decode_sparing_entry(buf + UDF_SPARING_TABLE_LEN +
+					     (size_t)i * UDF_SPARING_ENTRY_LEN,
+				     &own[i]);
+	}
+	qsort(own, count, sizeof(*own), compare_entries);
+	*is_used = count == used_count;
+	for (i = 0; i < count && *is_used; i++) {
+		*is_used = compare_entries(&own[i], &used[i]) == 0;
+	}
+	free(used);
+	free(own);
+	return 0;
+}
+
 /* An open of the volume for writing does it. */
 static void fix_table(struct volume_check *v)
 {
@@ -776,9 +821,12 @@ static void fix_table(struct volume_check *v)
 		      "its places");
 }
 
-/* A copy of the table; *sequence: its number, 0 when it is not valid. */
+/*
+ * A copy of the table; *sequence: its number, 0 when it is not valid; *is_used:
+ * it says the same as the one that is used.
+ */
 static int check_copy(struct volume_check *v, uint32_t location, uint32_t size,
-		      uint32_t *sequence)
+		      uint32_t *sequence, bool *is_used)
 {
 	struct udf_sparing_header header = {0};
 	uint8_t *buf = NULL;
@@ -812,15 +860,17 @@ static int check_copy(struct volume_check *v, uint32_t location, uint32_t size,
 					location);
 			fix_table(v);
 		}
+		ret = table_is_used(v, buf, header.count, is_used);
 	}
 	free(buf);
-	return 0;
+	return ret == -ENOMEM ? ret : 0;
 }
 
 static int check_sparing(struct volume_check *v,
 			 const struct udf_partition_map *map)
 {
 	uint32_t sequences[UDF_MAX_SPARING_TABLES] = {0};
+	bool used[UDF_MAX_SPARING_TABLES] = {false};
 	uint32_t size = map->table_size;
 	uint32_t newest = 0;
 	uint32_t i = 0;
@@ -837,7 +887,7 @@ static int check_sparing(struct volume_check *v,
 	size = (size + v->block_size - 1) / v->block_size * v->block_size;
 	for (i = 0; i < map->tables; i++) {
 		int ret = check_copy(v, map->table_locations[i], size,
-				     &sequences[i]);
+				     &sequences[i], &used[i]);
 
 		if (ret < 0) {
 			return ret;
@@ -852,6 +902,14 @@ static int check_sparing(struct volume_check *v,
 					UDF_FINDING_ERROR, NULL, UINT32_MAX,
 					"the sparing table in block %u of the "
 					"volume is older than another copy",
+					map->table_locations[i]);
+			fix_table(v);
+		} else if (sequences[i] != 0 && !used[i]) {
+			udf_check_found(v->check, UDF_FINDING_SPARING,
+					UDF_FINDING_ERROR, NULL, UINT32_MAX,
+					"the sparing table in block %u of the "
+					"volume does not say what the copy "
+					"says that is used",
 					map->table_locations[i]);
 			fix_table(v);
 		}

@@ -284,14 +284,15 @@ class Volume:
         self.template = bytes(self.block(root))
 
 
-def put_sparing(image, block_size, entries):
-    """All copies of a sparing table of one block have just these entries,
-    (original, mapped), from now on. Returns how many copies there are."""
+def put_sparing(image, block_size, entries, number=None):
+    """All copies of a sparing table of one block, or the one of a number, have
+    just these entries, (original, mapped), from now on. Returns how many
+    copies there are."""
     volume = Volume(image, block_size)
     copies = [at // block_size for at in
               range(0, len(volume.bytes), block_size)
               if volume.bytes[at + 17:at + 36] == b'*UDF Sparing Table\0']
-    for block in copies:
+    for block in copies if number is None else [copies[number]]:
         table = volume.volume_block(block)
         struct.pack_into('<H', table, 48, len(entries))
         table[SPARING_ENTRIES:] = bytes(block_size - SPARING_ENTRIES)

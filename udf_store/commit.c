@@ -244,6 +244,8 @@ static int store_node(void *private_data, uint32_t lbn, const uint8_t *block,
 static enum phase phase_of_stage(enum udf_directory_stage stage)
 {
 	switch (stage) {
+	case UDF_STAGE_NEW:
+		return PHASE_NEW;
 	case UDF_STAGE_NAMES:
 		return PHASE_NAMES;
 	case UDF_STAGE_REPLACED:
@@ -267,9 +269,6 @@ static int store_embedded(void *private_data, struct udf_node *node,
 	struct snapshot *snapshot = private_data;
 
 	snapshot->icb_phase = phase_of_stage(stage);
-	if (node->fresh) {
-		snapshot->icb_phase = PHASE_NEW;
-	}
 	return udf_node_encode(node, data, store_node, snapshot);
 }
 

@@ -136,10 +136,13 @@ bool udf_directory_leads_to(const struct udf_node *node, uint32_t offset,
 /*
  * The commit's snapshot (commit.c), nothing changes meanwhile. Each changed
  * block is given to store once for each stage in which it is another one than
- * before. lbn is the block; for an embedded directory, store_embedded gets the
- * data. The directory is clean then, and what it removed is on its way.
+ * before; those of a directory that was never on the medium, which has nothing
+ * to keep, once for the first one. lbn is the block; for an embedded directory,
+ * store_embedded gets the data. The directory is clean then, and what it
+ * removed is on its way.
  */
 enum udf_directory_stage {
+	UDF_STAGE_NEW,	    /* nothing leads to the directory yet */
 	UDF_STAGE_NAMES,    /* new names are there, removed ones still are */
 	UDF_STAGE_REPLACED, /* of two FIDs of a name the old one is not */
 	UDF_STAGE_REMOVED,  /* as it shall be */

@@ -55,22 +55,23 @@ static int store_embedded(struct udf_node *node, bool any_replaced,
 			  const struct udf_directory_sink *sink)
 {
 	struct udf_directory *directory = node->directory;
-	/* A directory that was never on the medium has nothing to keep. */
-	enum udf_directory_stage first =
-		node->fresh ? UDF_STAGE_REMOVED : UDF_STAGE_NAMES;
 	uint8_t *copy = NULL;
 	int ret = 0;
 
+	if (node->fresh) {
+		return sink->store_embedded(sink->private_data, node,
+					    directory->data, UDF_STAGE_NEW);
+	}
 	copy = malloc(directory->size + 1);
 	if (copy == NULL) {
 		return -ENOMEM;
 	}
-	for (enum udf_directory_stage stage = first;
+	for (enum udf_directory_stage stage = UDF_STAGE_NAMES;
 	     stage <= UDF_STAGE_REMOVED && ret == 0; stage++) {
 		if (stage == UDF_STAGE_REPLACED && !any_replaced) {
 			continue;
 		}
-		if (stage != first && directory->removed.count == 0) {
+		if (stage != UDF_STAGE_NAMES && directory->removed.count == 0) {
 			continue;
 		}
 		memcpy(copy, directory->data, directory->size);
@@ -102,12 +103,18 @@ static int store_blocks(struct udf_node *node, bool any_replaced,
 		uint32_t from = b * block_size;
 		uint32_t lbn = udf_directory_lbn(node, from);
 
+		if (node->fresh) {
+			if (flags & (BLOCK_ADDED | BLOCK_REMOVED)) {
+				ret = sink->store(sink->private_data, lbn,
+						  &directory->data[from],
+						  UDF_STAGE_NEW);
+			}
+			continue;
+		}
 		if (flags & BLOCK_ADDED) {
 			memcpy(copy, &directory->data[from], block_size);
-			if (!node->fresh) {
-				undo_removals(directory, UDF_STAGE_NAMES,
-					      copy, from, block_size);
-			}
+			undo_removals(directory, UDF_STAGE_NAMES, copy, from,
+				      block_size);
 			ret = sink->store(sink->private_data, lbn, copy,
 					  UDF_STAGE_NAMES);
 		}

@@ -232,8 +232,9 @@ void udf_node_aeds_stored(struct udf_node *node);
  * The blocks of the node's metadata as they shall be on the medium: AEDs that
  * change go to new blocks (out of the reserve; the old ones are released), the
  * ICB to its own. AEDs of which a commit that failed has written the same go
- * where they are: so one that is tried again on a full volume takes no space. Each is given to store. embedded_data: what to put into the ICB
- * instead of node->data, or NULL.
+ * where they are: so one that is tried again on a full volume takes no space.
+ * Each is given to store. embedded_data: what to put into the ICB instead of
+ * node->data, or NULL.
  */
 typedef int (*udf_node_store_fn)(void *private_data, uint32_t lbn,
 				 const uint8_t *block, bool is_icb);

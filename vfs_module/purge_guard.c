@@ -214,7 +214,9 @@ void purge_guard_settle(struct vfs_handle_struct *handle,
 				   &open->key,
 				   open->persistent_id);
 	if (!NT_STATUS_IS_OK(status)) {
+		/* The next request tries again. */
 		DBG_WARNING("%s: %s\n", fsp_str_dbg(fsp), nt_errstr(status));
+		return;
 	}
 	open->unsettled = false;
 }

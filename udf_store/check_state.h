@@ -81,9 +81,9 @@ int udf_check_take(struct udf_check *check, uint32_t lbn);
 
 /*
  * check_scan.c: call found for each valid ICB of a file, or of its streams and
- * attributes, in the blocks of these bits; with mend, also for one of which only the checksums are wrong. Stops
- * when it returns non-zero, which is passed on. check->unread: how many blocks
- * could not be read. -ENOMEM, -ECANCELED.
+ * attributes, in the blocks of these bits; with mend, also for one of which
+ * only the checksums are wrong. Stops when it returns non-zero, which is passed
+ * on. check->unread: how many blocks could not be read. -ENOMEM, -ECANCELED.
  */
 typedef int (*udf_check_icb_fn)(void *private_data, uint32_t lbn,
 				const struct udf_icb *icb);

@@ -299,37 +299,6 @@ bool open_state_is_viewed(struct open_state *state,
 	return args.viewed;
 }
 
-struct open_state_turn {
-	void (*fn)(void *private_data);
-	void *private_data;
-};
-
-static void open_state_turn_fn(struct db_record *rec,
-			       TDB_DATA value,
-			       void *private_data)
-{
-	struct open_state_turn *turn = private_data;
-
-	turn->fn(turn->private_data);
-}
-
-NTSTATUS open_state_take_turns(struct open_state *state,
-			       const struct udf_file_key *key,
-			       void (*fn)(void *private_data),
-			       void *private_data)
-{
-	struct open_state_turn turn = {
-		.fn = fn,
-		.private_data = private_data,
-	};
-	struct open_state_key k;
-
-	return dbwrap_do_locked(state->db,
-				open_state_make_key(key, &k),
-				open_state_turn_fn,
-				&turn);
-}
-
 struct open_state_for_each_args {
 	bool (*fn)(const struct open_state_entry *entry, void *private_data);
 	void *private_data;

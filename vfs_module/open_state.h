@@ -179,8 +179,9 @@ bool open_state_is_viewed(struct open_state *state,
 			  const struct udf_file_key *key);
 
 /*
- * Call fn with the file's record locked: callers for one file take turns. fn
- * must not touch the database, and must not take long.
+ * Call fn while no other process of this host is in such a call for the same
+ * file: callers take turns. The file's record is not locked. On an error fn may
+ * not have been called.
  */
 NTSTATUS open_state_take_turns(struct open_state *state,
 			       const struct udf_file_key *key,

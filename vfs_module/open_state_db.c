@@ -483,6 +483,11 @@ NTSTATUS open_state_init(struct messaging_context *msg_ctx,
 	}
 	state->cheap_seqnum = !lp_clustering();
 	TALLOC_FREE(path);
+
+	status = open_state_turns_init(state);
+	if (!NT_STATUS_IS_OK(status)) {
+		goto fail;
+	}
 	open_record_set_self(&self);
 
 	if (!state->has_twin && !lp_clustering()) {

@@ -27,6 +27,8 @@ struct open_state {
 	bool has_copies;
 	/* Or those of disconnected handles in a file: open_state_keep.h. */
 	struct db_context *keep_db;
+	/* open_state_turns.c */
+	struct tdb_wrap *turns;
 	open_state_away_fn away_fn;
 	bool is_swept;
 };
@@ -39,7 +41,10 @@ struct open_state_key {
 TDB_DATA open_state_make_key(const struct udf_file_key *key,
 			     struct open_state_key *k);
 
-/* The reverse; false for what is no key. */
+/* Open what open_state_take_turns() needs. */
+NTSTATUS open_state_turns_init(struct open_state *state);
+
+/* The reverse of open_state_make_key(); false for what is no key. */
 bool open_state_pull_key(TDB_DATA raw, struct udf_file_key *key);
 
 /* Wall clock time, which an open that nobody has is timed out by. */

@@ -41,10 +41,7 @@ struct open_state_key {
 TDB_DATA open_state_make_key(const struct udf_file_key *key,
 			     struct open_state_key *k);
 
-/* Open what open_state_take_turns() needs. */
-NTSTATUS open_state_turns_init(struct open_state *state);
-
-/* The reverse of open_state_make_key(); false for what is no key. */
+/* The reverse; false for what is no key. */
 bool open_state_pull_key(TDB_DATA raw, struct udf_file_key *key);
 
 /* Wall clock time, which an open that nobody has is timed out by. */
@@ -88,5 +85,8 @@ NTSTATUS open_state_change(struct open_state *state,
 			   enum open_state_pruning pruning,
 			   open_state_change_fn change,
 			   void *private_data);
+
+/* Open what open_state_take_turns() needs; open_state_turns.c. */
+NTSTATUS open_state_turns_init(struct open_state *state);
 
 #endif /* VFS_UDF_OPEN_STATE_DB_H */
